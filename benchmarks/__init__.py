@@ -1,0 +1,1 @@
+"""Reproducible figures: see docs/benchmarks.md for the contract."""

@@ -1,0 +1,1 @@
+"""What apps and customers send: projects, inquiries, replies, feedback, and the scores made from them."""

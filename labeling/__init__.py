@@ -1,0 +1,1 @@
+"""What people decide: the queue, annotations, agreement, adjudication and escalations."""

@@ -1,0 +1,1 @@
+"""What makes the next model: snapshots, selection, training, gates and export."""

@@ -1,0 +1,1 @@
+"""Pure learning algorithms: arrays in, arrays out, neither Django nor Celery."""

@@ -1,0 +1,1 @@
+"""Classification heads over frozen embeddings."""

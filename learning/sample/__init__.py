@@ -1,0 +1,1 @@
+"""The sample desk: texts generated from a grammar written for the project."""

@@ -1,0 +1,1 @@
+"""Query strategies: which inquiries people should label next."""

@@ -1,0 +1,1 @@
+"""What answers an inquiry: encoders, the model registry, the inference engine and the routing decision."""
