@@ -1,0 +1,173 @@
+"""The ONNX graph of a BERT-style sentence encoder, written node by node from the tensors.
+
+BERT (arXiv:1810.04805): embeddings, layers of multi-head attention and feed-forward, each with residual and
+layer norm after; then mean (or first-token) pooling over the attention mask and L2 normalisation inside the graph, so
+that serving holds no mathematics. Nodes are onnxruntime's fused ones (attention, skip + layer norm, bias + gelu): the
+graph needs no optimiser pass, and the bytes are the same each time.
+
+int8: weights are symmetric per output channel, activations are quantised at run time per tensor
+(``DynamicQuantizeMatMul``); the token table is symmetric per row. ``int8_tensor`` (one scale per weight matrix) is kept
+for comparison: it is the usual default of quantisation tools and measurably worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from learning.core.checkpoints import Checkpoint
+
+VARIANTS = ("fp32", "int8", "int8_tensor")
+OPSET, IR_VERSION = 18, 9
+FUSED = "com.microsoft"
+
+
+def quantize_columns(weight: np.ndarray, *, per_tensor: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric int8 of ``weight`` [in, out]: (values int8 [in, out], scales float32 [out]), weight ≈ values · scales."""
+    largest = np.abs(weight).max(axis=0)
+    if per_tensor:
+        largest = np.full_like(largest, largest.max())
+    scales = (np.maximum(largest, 1e-12) / 127).astype(np.float32)
+    return np.clip(np.rint(weight / scales), -127, 127).astype(np.int8), scales
+
+
+def quantize_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric int8 of an embedding table [rows, dim]: (values [rows, dim], scales [rows, 1])."""
+    values, scales = quantize_columns(np.ascontiguousarray(table.T))
+    return np.ascontiguousarray(values.T), scales[:, None]
+
+
+class GraphBuilder:
+    """Collects nodes and initialisers; every method returns the name of the tensor that it made."""
+
+    def __init__(self, checkpoint: Checkpoint, variant: str) -> None:
+        if variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {VARIANTS}, not {variant!r}")
+        self.checkpoint = checkpoint
+        self.variant = variant
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def constant(self, name: str, array: np.ndarray) -> str:
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(self, op: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: object) -> str:
+        self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, domain=domain, **attributes))
+        return output
+
+    def tensor(self, name: str) -> np.ndarray:
+        """A checkpoint tensor; a linear layer without bias has a bias of zeros."""
+        found = self.checkpoint.tensors.get(name)
+        if found is None and name.endswith(".bias"):
+            return np.zeros(len(self.checkpoint.tensors[name.removesuffix("bias") + "weight"]), np.float32)
+        assert found is not None, name
+        return found
+
+    def matmul(self, x: str, weight: np.ndarray, output: str) -> str:
+        """``x @ weightᵀ`` for a checkpoint weight [out, in], quantised where the variant says so."""
+        w = np.ascontiguousarray(weight.T)
+        if self.variant == "fp32":
+            return self.node("MatMul", [x, self.constant(f"{output}.weight", w)], output)
+        values, scales = quantize_columns(w, per_tensor=self.variant == "int8_tensor")
+        weights = [
+            self.constant(f"{output}.weight", values),
+            self.constant(f"{output}.scale", scales),
+            self.constant(f"{output}.zero", np.zeros(len(scales), np.int8)),
+        ]
+        return self.node("DynamicQuantizeMatMul", [x, *weights], output, FUSED)
+
+    def add_and_norm(self, x: str, skip: str, norm: str, output: str, bias: str | None = None) -> str:
+        inputs = [x, skip, self.constant(f"{norm}.weight", self.tensor(f"{norm}.weight"))]
+        inputs.append(self.constant(f"{norm}.bias", self.tensor(f"{norm}.bias")))
+        if bias is not None:
+            inputs.append(self.constant(bias, self.tensor(bias)))
+        return self.node("SkipLayerNormalization", inputs, output, FUSED, epsilon=self.checkpoint.epsilon)
+
+    def embeddings(self) -> str:
+        table = self.tensor("embeddings.word_embeddings.weight")
+        if self.variant == "fp32":
+            words = self.node("Gather", [self.constant("words", table), "input_ids"], "word_rows")
+        else:
+            values, scales = quantize_rows(table)
+            rows = self.node("Gather", [self.constant("words", values), "input_ids"], "word_rows")
+            scale = self.node("Gather", [self.constant("words.scale", scales), "input_ids"], "word_scales")
+            words = self.node(
+                "Mul", [self.node("Cast", [rows], "word_values", to=TensorProto.FLOAT), scale], "word_vectors"
+            )
+        return self.add_and_norm(words, self.positions(), "embeddings.LayerNorm", "embedded")
+
+    def positions(self) -> str:
+        """Position rows [tokens, hidden], with the row of token type 0 (the only one used) added in."""
+        table = self.tensor("embeddings.position_embeddings.weight")[self.checkpoint.positions_from :]
+        types = self.checkpoint.tensors.get("embeddings.token_type_embeddings.weight")
+        table = table[: self.checkpoint.max_tokens] + (0 if types is None else types[0])
+        length = self.node("Shape", ["input_ids"], "length", start=1, end=2)
+        start = self.constant("start", np.array([0], np.int64))
+        return self.node("Slice", [self.constant("positions", table), start, length, start], "position_rows")
+
+    def layer(self, index: int, x: str) -> str:
+        p = f"encoder.layer.{index}."
+        attended = self.matmul(
+            self.attention(p, x), self.tensor(p + "attention.output.dense.weight"), p + "attention.output"
+        )
+        x = self.add_and_norm(
+            attended, x, p + "attention.output.LayerNorm", p + "attended", p + "attention.output.dense.bias"
+        )
+        inner = self.matmul(x, self.tensor(p + "intermediate.dense.weight"), p + "intermediate")
+        active = self.activation(inner, p + "intermediate.dense.bias", p + "activated")
+        outer = self.matmul(active, self.tensor(p + "output.dense.weight"), p + "feed_forward")
+        return self.add_and_norm(outer, x, p + "output.LayerNorm", p + "out", p + "output.dense.bias")
+
+    def attention(self, p: str, x: str) -> str:
+        parts = [p + f"attention.self.{part}" for part in ("query", "key", "value")]
+        weight = np.concatenate([self.tensor(f"{part}.weight") for part in parts])
+        bias = self.constant(p + "attention.bias", np.concatenate([self.tensor(f"{part}.bias") for part in parts]))
+        options = {"num_heads": self.checkpoint.heads}
+        if self.variant == "fp32":
+            packed = self.constant(p + "attention.weight", weight.T)
+            return self.node("Attention", [x, packed, bias, "mask"], p + "context", FUSED, **options)
+        packed = self.matmul(x, weight, p + "qkv")
+        self.nodes.append(helper.make_node("Split", [packed], parts, name=p + "split", axis=2, num_outputs=3))
+        return self.node("MultiHeadAttention", [*parts, bias, "mask"], p + "context", FUSED, **options)
+
+    def activation(self, x: str, bias: str, output: str) -> str:
+        b = self.constant(bias, self.tensor(bias))
+        if self.checkpoint.activation == "relu":
+            return self.node("Relu", [self.node("Add", [x, b], output + ".biased")], output)
+        return self.node("BiasGelu" if self.checkpoint.activation == "gelu" else "FastGelu", [x, b], output, FUSED)
+
+    def pool(self, x: str) -> str:
+        """Sentence vectors [n, hidden] from token vectors [n, tokens, hidden]."""
+        axis = self.constant("axis", np.array([1], np.int64))
+        if self.checkpoint.pooling == "cls":
+            first = self.constant("first", np.array(0, np.int64))
+            return self.node("Gather", [x, first], "pooled", axis=1)
+        weights = self.node("Cast", ["attention_mask"], "weights", to=TensorProto.FLOAT)
+        total = self.node("MatMul", [self.node("Unsqueeze", [weights, axis], "weight_rows"), x], "total")
+        count = self.node("ReduceSum", [weights, axis], "count", keepdims=1)
+        return self.node("Div", [self.node("Squeeze", [total, axis], "sum"), count], "pooled")
+
+    def build(self) -> onnx.ModelProto:
+        self.node("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
+        x = self.embeddings()
+        for index in range(self.checkpoint.layers):
+            x = self.layer(index, x)
+        # Enso's distances assume unit vectors, whether or not the checkpoint lists a Normalize module.
+        self.node("LpNormalization", [self.pool(x)], "embedding", axis=1, p=2)
+        inputs = [
+            helper.make_tensor_value_info(n, TensorProto.INT64, ["n", "tokens"])
+            for n in ("input_ids", "attention_mask")
+        ]
+        output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", self.checkpoint.hidden])
+        graph = helper.make_graph(self.nodes, "encoder", inputs, [output], self.initializers)
+        imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(FUSED, 1)]
+        return helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="enso")
+
+
+def build_graph(checkpoint: Checkpoint, variant: str) -> onnx.ModelProto:
+    """The graph: ``input_ids``, ``attention_mask`` int64 [n, tokens] → ``embedding`` float32 [n, hidden], unit rows."""
+    return GraphBuilder(checkpoint, variant).build()
