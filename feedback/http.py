@@ -1,0 +1,104 @@
+"""The edge of the plain Django endpoints (the hot paths): keys, msgspec validation, problem+json, no session, no CSRF."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from psycopg_pool import PoolTimeout
+
+from feedback.keys import Principal, principal_of
+from feedback.problems import Problem, internal_error, problem_response, request_id
+
+T = TypeVar("T")
+View = Callable[..., HttpResponse]
+MAX_BODY = 8 * 2**20
+_AT = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
+
+
+def endpoint(*methods: str, scope: str) -> Callable[[Callable[..., HttpResponse]], View]:
+    """A plain view `(request, principal, …)` behind a key with `scope`; every error leaves as problem+json."""
+
+    def decorate(view: Callable[..., HttpResponse]) -> View:
+        @csrf_exempt  # a key in a header is not sent by a browser on its own
+        @functools.wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                principal = _admit(request, methods, scope)
+                response = view(request, principal, *args, **kwargs)
+            except Problem as problem:
+                return problem_response(request, problem)
+            except (OperationalError, InterfaceError, PoolTimeout):
+                return problem_response(request, unavailable())
+            except Exception:
+                return internal_error(request)
+            response["X-Request-Id"] = request_id(request)
+            return response
+
+        guarded.enso_endpoint = (methods, scope)  # type: ignore[attr-defined]
+        return guarded
+
+    return decorate
+
+
+def unavailable() -> Problem:
+    return Problem(
+        503, "unavailable", "The database cannot be reached. Nothing was stored: send this again.", retry_after=2
+    )
+
+
+def _admit(request: HttpRequest, methods: tuple[str, ...], scope: str) -> Principal:
+    if request.method not in methods:
+        raise Problem(405, "method-not-allowed", f"Use {' or '.join(methods)} here.")
+    principal = principal_of(request)
+    principal.require(scope)
+    return principal
+
+
+def read_body(request: HttpRequest) -> bytes:
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    if declared.isdigit() and int(declared) > MAX_BODY:
+        raise Problem(413, "too-large", f"The body may have up to {MAX_BODY // 2**20} MiB.")
+    return bytes(request.body)
+
+
+def decode(body: bytes, shape: type[T] | Any) -> T:
+    """Body → `shape`; 400 when it is no JSON, 422 naming the field when it does not fit."""
+    try:
+        return msgspec.json.decode(body, type=shape)  # type: ignore[no-any-return]
+    except msgspec.ValidationError as error:
+        raise explain(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "malformed", f"The body is no valid JSON: {error}.") from error
+
+
+def explain(error: msgspec.ValidationError) -> Problem:
+    """msgspec's message as (field, sentence)."""
+    message = str(error)
+    path = ""
+    if at := _AT.search(message):
+        path, message = at["path"], message[: at.start()]
+    if unknown := _UNKNOWN.search(message):
+        field = ".".join(p for p in (path, unknown["field"]) if p)
+        return Problem(
+            422,
+            "unknown-field",
+            f"There is no field {unknown['field']!r}. Remove it or check its spelling.",
+            field=field,
+        )
+    if missing := _MISSING.search(message):
+        field = ".".join(p for p in (path, missing["field"]) if p)
+        return Problem(422, "missing-field", f"The field {missing['field']!r} is required.", field=field)
+    return Problem(422, "invalid-field", f"{message}.", field=path or None)
+
+
+def json_response(value: Any, status: int = 200) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(value), status=status, content_type="application/json")

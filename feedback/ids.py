@@ -1,0 +1,21 @@
+"""UUID version 7 (RFC 9562 §5.7): time-ordered, so that rows made together lie together in an index."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+
+def uuid7() -> uuid.UUID:
+    """48 bits of Unix milliseconds, then 74 random bits. Made before the write, so that no round trip asks for an id."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (
+        (milliseconds & (2**48 - 1)) << 80
+        | 0x7 << 76
+        | (random >> 68 & 0xFFF) << 64
+        | 0b10 << 62
+        | random & (2**62 - 1)
+    )
+    return uuid.UUID(int=value)

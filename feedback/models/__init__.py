@@ -1,0 +1,30 @@
+"""The schema of what apps and customers send, and of the mechanisms that all four apps share."""
+
+from feedback.models.accounts import Membership, Role, User
+from feedback.models.events import Event, InquiryScore, Kind
+from feedback.models.inquiries import Fold, Inquiry, Status
+from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
+from feedback.models.projects import ApiKey, Category, ClientApp, Project, Reply
+
+__all__ = [
+    "ApiKey",
+    "Category",
+    "ClientApp",
+    "Delivery",
+    "Event",
+    "Fold",
+    "IdempotencyRecord",
+    "Inquiry",
+    "InquiryScore",
+    "Job",
+    "JobState",
+    "Kind",
+    "Membership",
+    "OutboxEvent",
+    "OutboxState",
+    "Project",
+    "Reply",
+    "Role",
+    "Status",
+    "User",
+]

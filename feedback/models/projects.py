@@ -1,0 +1,141 @@
+"""Projects, their categories and replies, and the client apps that post to them."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+
+SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
+
+
+class Project(models.Model):
+    """One inquiry desk: its categories, thresholds and policy. Everything else belongs to exactly one project."""
+
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+    # Raised with every change of settings, categories or replies: serving processes reload when it moves.
+    revision = models.PositiveIntegerField(default=1)
+
+    # Routing (DESIGN §1): below the confidence, or with a sentiment below the threshold, a person answers.
+    confidence_threshold = models.FloatField(default=0.7, validators=SHARE)
+    anger_threshold = models.FloatField(default=-0.5, validators=[MinValueValidator(-1.0), MaxValueValidator(1.0)])
+    answers_by_hand = models.BooleanField(default=False, help_text="Unsure inquiries also open an escalation.")
+    audit_rate = models.FloatField(
+        default=0.05, validators=SHARE, help_text="Share of all inquiries drawn for the blind audit."
+    )
+
+    # Labeling
+    overlap = models.PositiveSmallIntegerField(default=1, help_text="Annotations that each task needs.")
+    lease_seconds = models.PositiveIntegerField(default=600)
+    strategy = models.CharField(max_length=40, default="margin")
+
+    # Learning
+    retrain_after_labels = models.PositiveIntegerField(default=50, help_text="New labels that trigger a training.")
+
+    # Scores (DESIGN §4)
+    click_weight = models.FloatField(default=0.4)
+    dwell_weight = models.FloatField(default=0.4)
+    scroll_weight = models.FloatField(default=0.2)
+    dwell_rate = models.FloatField(default=0.05, help_text="λ of the dwell term, per second.")
+    rating_weight = models.FloatField(default=0.5)
+    sentiment_weight = models.FloatField(default=0.3)
+    nps_weight = models.FloatField(default=0.2)
+    rating_min = models.PositiveSmallIntegerField(default=1)
+    rating_max = models.PositiveSmallIntegerField(default=5)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=10), name="project_overlap_1_to_10"),
+            models.CheckConstraint(
+                condition=Q(audit_rate__gte=0, audit_rate__lte=1), name="project_audit_rate_is_share"
+            ),
+            models.CheckConstraint(
+                condition=Q(confidence_threshold__gte=0, confidence_threshold__lte=1),
+                name="project_confidence_is_share",
+            ),
+            models.CheckConstraint(condition=Q(rating_max__gt=F("rating_min")), name="project_rating_range"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Category(models.Model):
+    """One answer to "what is this inquiry about". Never deleted while something refers to it: archived."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="categories")
+    key = models.SlugField(max_length=100)
+    name = models.CharField(max_length=200)
+    names = models.JSONField(default=dict, blank=True, help_text="Name per language, {'ja': '…'}.")
+    description = models.TextField(blank=True, default="")
+    examples = ArrayField(models.TextField(), default=list, blank=True)
+    guideline = models.TextField(blank=True, default="")
+    high_risk = models.BooleanField(default=False)
+    position = models.PositiveIntegerField(default=0)
+    archived_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint(fields=["project", "key"], name="category_key_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def name_in(self, language: str) -> str:
+        return str(self.names.get(language) or self.name)
+
+
+class Reply(models.Model):
+    """A text that answers a category in a locale. A changed text is a new version; old ones stay, for the record."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="replies")
+    category = models.ForeignKey(Category, on_delete=models.CASCADE, related_name="replies")
+    locale = models.CharField(max_length=16, default="en")
+    slot = models.PositiveSmallIntegerField(default=1, help_text="Candidate number within category and locale.")
+    version = models.PositiveIntegerField(default=1)
+    text = models.TextField()
+    active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["category", "locale", "slot", "version"], name="reply_version_once"),
+            models.UniqueConstraint(
+                fields=["category", "locale", "slot"], condition=Q(active=True), name="reply_one_active_version"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category.key} {self.locale} {self.slot} v{self.version}"
+
+
+class ClientApp(models.Model):
+    """A program that posts to one project."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="apps")
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="client_app_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project}: {self.name}"
+
+
+class ApiKey(models.Model):
+    """A client app's secret: only its SHA-256 is stored (256 random bits need no slow hash), the prefix is for people."""
+
+    app = models.ForeignKey(ClientApp, on_delete=models.CASCADE, related_name="keys")
+    prefix = models.CharField(max_length=12)
+    digest = models.CharField(max_length=64, unique=True)
+    scopes = ArrayField(models.CharField(max_length=32))
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"

@@ -1,0 +1,43 @@
+"""Celery tasks of the shared mechanisms: each is a wake-up for work whose truth lies in PostgreSQL."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import shared_task
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from feedback import jobs, outbox
+
+log = logging.getLogger(__name__)
+
+
+def send_quietly(task: Any, *args: Any, queue: str = "io") -> None:
+    """Send a wake-up; a broker that is away costs one beat of delay and no work, so it is logged and nothing else."""
+    try:
+        task.apply_async(args=args, queue=queue, retry=False, ignore_result=True)
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("broker is away (%s): the sweeper will wake this work", error)
+
+
+@shared_task(name="feedback.relay_outbox")
+def relay_outbox() -> int:
+    """Drain the outbox."""
+    total = 0
+    while handled := outbox.relay():
+        total += handled
+    return total
+
+
+@shared_task(name="feedback.run_job")
+def run_job(job_id: int) -> None:
+    """Run one job, when it is still waiting."""
+    jobs.run(job_id)
+
+
+@shared_task(name="feedback.sweep_jobs")
+def sweep_jobs() -> int:
+    """Re-send lost jobs."""
+    return jobs.sweep()

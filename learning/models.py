@@ -1,0 +1,53 @@
+"""What a model was made from."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Snapshot(models.Model):
+    """A content-addressed manifest of label ids, categories, weights and hashes (no text): what a run has seen."""
+
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="snapshots")
+    encoder_sha = models.CharField(max_length=64)
+    sha256 = models.CharField(max_length=64)
+    labels = models.PositiveIntegerField()
+    # The newest label that it holds: how many have come since decides about the next training.
+    last_settled_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "sha256"], name="snapshot_once")]
+
+    def __str__(self) -> str:
+        return f"{self.labels} labels {self.sha256[:8]}"
+
+
+class RunState(models.TextChoices):
+    RUNNING = "running", "Running"
+    PROMOTED = "promoted", "Promoted"
+    REJECTED = "rejected", "Stopped by a gate"
+    FAILED = "failed", "Failed"
+
+
+class TrainingRun(models.Model):
+    """One training: its five parts (weights, data, hyper-parameters, environment, seed) and what came of it."""
+
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="runs")
+    job = models.ForeignKey("feedback.Job", on_delete=models.CASCADE, related_name="+")
+    encoder_sha = models.CharField(max_length=64)
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="runs")
+    state = models.CharField(max_length=10, choices=RunState, default=RunState.RUNNING)
+    seed = models.PositiveIntegerField(default=0)
+    hyperparameters = models.JSONField(default=dict)
+    environment = models.JSONField(default=dict)
+    metrics = models.JSONField(default=dict)
+    model = models.OneToOneField("serving.ModelVersion", on_delete=models.SET_NULL, null=True, related_name="run")
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "encoder_sha"], name="run_once_per_job_and_encoder")]
+
+    def __str__(self) -> str:
+        return f"run {self.pk} {self.state}"

@@ -1,0 +1,202 @@
+"""POST /api/v1/inquiries, /predict, /predict/batch and GET /inquiries/{id}: the hot paths, in plain Django."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Annotated, Any
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from feedback.http import decode, endpoint, json_response, read_body
+from feedback.idempotency import key_from_header
+from feedback.keys import Principal
+from feedback.models import Inquiry
+from feedback.problems import Problem, invalid, not_found
+from feedback.services import NewInquiry
+from feedback.texts import fault_in
+from labeling.api import readable_project
+from serving import registry, services
+from serving.models import ModelVersion
+
+MAX_BATCH = 1_000
+MAX_METADATA = 4_096
+Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Locale = Annotated[str, msgspec.Meta(max_length=16, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")]
+
+
+class InquiryIn(msgspec.Struct, forbid_unknown_fields=True):
+    """An inquiry as an app posts it."""
+
+    text: str
+    external_id: Short | None = None
+    project: str | None = None
+    locale: Locale | None = None
+    customer: Short | None = None
+    channel: Annotated[str, msgspec.Meta(max_length=50)] | None = None
+    metadata: dict[str, Any] | None = None
+    dry_run: bool = False
+
+
+class PredictIn(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+    project: str | None = None
+    locale: Locale | None = None
+
+
+class BatchIn(msgspec.Struct, forbid_unknown_fields=True):
+    inquiries: list[PredictIn]
+    project: str | None = None
+
+
+class EscalateIn(msgspec.Struct, forbid_unknown_fields=True):
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+@endpoint("POST", scope="inquiries:write")
+def inquiries(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """Answer and store an inquiry; with `dry_run` only answer."""
+    body = read_body(request)
+    given = decode(body, InquiryIn)
+    _check_text(given.text, "text")
+    principal.require_project(given.project)
+    if given.dry_run:
+        return json_response(
+            services.predict(project_id=principal.project_id, texts=[given.text], locales=[given.locale or ""])[0]
+        )
+    key = key_from_header(
+        request.headers.get("Idempotency-Key"), project_id=principal.project_id, principal=principal.name,
+        route="inquiries", body=body,
+    )  # fmt: skip
+    new = NewInquiry(
+        text=given.text, request_sha=hashlib.sha256(msgspec.json.encode(given)).digest(), external_id=given.external_id,
+        locale=given.locale or "", customer=given.customer or "", channel=given.channel or "", metadata=_metadata(given.metadata),
+    )  # fmt: skip
+    answer = services.answer_inquiry(project_id=principal.project_id, app_id=principal.app_id, new=new, key=key)
+    return HttpResponse(answer.body, status=answer.status, content_type="application/json")
+
+
+@endpoint("POST", scope="inquiries:write")
+def predict(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """The same answer without storing an inquiry."""
+    given = decode(read_body(request), PredictIn)
+    _check_text(given.text, "text")
+    principal.require_project(given.project)
+    return json_response(
+        services.predict(project_id=principal.project_id, texts=[given.text], locales=[given.locale or ""])[0]
+    )
+
+
+@endpoint("POST", scope="inquiries:write")
+def predict_batch(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """Up to 1,000 answers at once, in the order of the inquiries."""
+    given = decode(read_body(request), BatchIn)
+    principal.require_project(given.project)
+    if not 0 < len(given.inquiries) <= MAX_BATCH:
+        raise invalid("inquiries", f"Send 1 to {MAX_BATCH:,} inquiries.")
+    for i, one in enumerate(given.inquiries):
+        _check_text(one.text, f"inquiries[{i}].text")
+        principal.require_project(one.project)
+    answers = services.predict(
+        project_id=principal.project_id,
+        texts=[o.text for o in given.inquiries],
+        locales=[o.locale or "" for o in given.inquiries],
+    )
+    return json_response({"predictions": answers})
+
+
+@endpoint("GET", scope="inquiries:read")
+def inquiry(request: HttpRequest, principal: Principal, inquiry_id: uuid.UUID) -> HttpResponse:
+    """Status, final category, reply and what happened to an inquiry."""
+    known = Inquiry.objects.filter(pk=inquiry_id, project_id=principal.project_id)
+    found = known.select_related("decision", "category", "reply").first()
+    if found is None:
+        raise not_found("inquiry")
+    return json_response(_story(found))
+
+
+def _story(found: Inquiry) -> dict[str, Any]:
+    history: list[dict[str, Any]] = [
+        {"at": found.received_at, "what": "received"},
+        {
+            "at": found.decision.decided_at,
+            "what": f"decided: {found.decision.decision}",
+            "model": found.decision.model_name,
+        },
+    ]
+    reply: dict[str, Any] | None = found.reply and {"id": found.reply.pk, "text": found.reply.text}
+    for escalation in found.escalations.order_by("opened_at"):
+        history.append({"at": escalation.opened_at, "what": "escalated", "reasons": escalation.reasons})
+        if escalation.resolved_at:
+            history.append({"at": escalation.resolved_at, "what": "answered by a person"})
+            reply = {"id": None, "text": escalation.reply_text}
+    if label := getattr(found, "label", None):
+        history.append({"at": label.settled_at, "what": f"labeled ({label.source})"})
+    return {
+        "id": found.pk, "external_id": found.external_id, "status": found.status, "category": found.category and found.category.key,
+        "reply": reply, "decision": found.decision.answer, "history": history,
+    }  # fmt: skip
+
+
+@endpoint("POST", scope="escalations:write")
+def escalate(request: HttpRequest, principal: Principal, inquiry_id: uuid.UUID) -> HttpResponse:
+    """Ask for a person."""
+    body = read_body(request)
+    given = decode(body, EscalateIn) if body.strip() else EscalateIn()
+    escalation = services.escalate(project_id=principal.project_id, inquiry_id=inquiry_id, reason=given.reason)
+    return json_response({"escalation": escalation.pk, "state": escalation.state}, status=201)
+
+
+def _check_text(text: str, field: str) -> None:
+    if fault := fault_in(text):
+        raise invalid(field, f"The text {fault}.")
+
+
+def _metadata(given: dict[str, Any] | None) -> dict[str, Any]:
+    encoded = msgspec.json.encode(given or {})
+    if len(encoded) > MAX_METADATA:
+        raise invalid("metadata", f"The metadata may have up to {MAX_METADATA:,} bytes as JSON.")
+    if b"\\u0000" in encoded:
+        raise invalid("metadata", "The metadata holds a NUL character: remove it.")
+    return given or {}
+
+
+class Models(APIView):
+    @extend_schema(responses={200: dict}, operation_id="models")
+    def get(self, request: Request) -> Response:
+        """A project's model versions, newest first."""
+        project = readable_project(request, request.query_params.get("project"))
+        versions = ModelVersion.objects.filter(project=project).order_by("-number")[:100]
+        return Response({"models": [_card(v) for v in versions]})
+
+
+class ModelAction(APIView):
+    """Promote a version, or roll its encoder's line back to the version before."""
+
+    action = "promote"
+
+    @extend_schema(request=None, responses={200: dict})
+    def post(self, request: Request, number: int) -> Response:
+        principal = request.user
+        if not isinstance(principal, Principal):
+            raise Problem(403, "missing-scope", "Send a key with the scope models:admin.")
+        principal.require("models:admin")
+        version = ModelVersion.objects.filter(project_id=principal.project_id, number=number).first()
+        if version is None:
+            raise not_found("model")
+        if self.action == "promote":
+            return Response(_card(registry.promote(version_id=version.pk)))
+        return Response(_card(registry.rollback(project_id=version.project_id, encoder_sha=version.encoder_sha)))
+
+
+def _card(v: ModelVersion) -> dict[str, Any]:
+    return {
+        "number": v.number, "kind": v.kind, "stage": v.stage, "encoder": v.encoder_sha, "manifest": v.manifest_sha,
+        "parent": v.parent.number if v.parent else None, "metrics": v.metrics, "gates": v.gates, "lineage": v.lineage,
+        "created_at": v.created_at, "promoted_at": v.promoted_at,
+    }  # fmt: skip

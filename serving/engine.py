@@ -1,0 +1,128 @@
+"""Text → embedding → probabilities → category, for one desk. Pure: rows were turned into plain values before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.encoder import Encoder
+from serving.routing import Policy
+
+# Smaller probabilities say nothing and cost bytes in every answer and record.
+SMALLEST = 0.0005
+
+
+class Head(Protocol):
+    """Embeddings [n, d] → probabilities [n, C]."""
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class CategoryInfo:
+    id: int
+    key: str
+    name: str
+    high_risk: bool
+    # Everything that describes it without labels: name, translated names, description, examples.
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ServedHead:
+    """A head with the version it belongs to; `model_id` is None for the head made of category texts alone."""
+
+    head: Head
+    categories: tuple[str, ...]
+    name: str
+    model_id: int | None = None
+
+
+@dataclass(frozen=True)
+class ReplyInfo:
+    id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Desk:
+    """All that answering needs to know of a project, at one revision."""
+
+    project_id: int
+    slug: str
+    policy: Policy
+    overlap: int
+    categories: Mapping[str, CategoryInfo]
+    replies: Mapping[tuple[str, str], ReplyInfo]  # (category key, locale)
+    signature: str = ""
+    heads: Mapping[str, ServedHead] = field(default_factory=dict)  # by encoder sha256
+
+    def reply_to(self, category: str, locale: str) -> ReplyInfo | None:
+        """The active reply in the locale, its language, or English."""
+        for candidate in (locale, locale.split("-")[0], "en"):
+            if found := self.replies.get((category, candidate)):
+                return found
+        return None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer of the model. `embedding` is the unit row that it was made from."""
+
+    category: str | None
+    confidence: float
+    probabilities: dict[str, float]
+    sentiment: float
+    embedding: NDArray[np.float32]
+    encoder_sha: str
+    model_id: int | None
+    model_name: str
+
+    @property
+    def margin(self) -> float:
+        """p₁ − p₂ of the two most probable categories."""
+        top = sorted(self.probabilities.values(), reverse=True)[:2]
+        return (top[0] if top else 0.0) - (top[1] if len(top) > 1 else 0.0)
+
+
+def predict(
+    encoder: Encoder, served: ServedHead, sentiments: NDArray[np.float32] | None, x: NDArray[np.float32]
+) -> list[Prediction]:
+    """Predictions for embeddings [n, d], in their order."""
+    probabilities = served.head.predict(x) if served.categories else np.zeros((len(x), 0), np.float32)
+    tones = np.zeros(len(x), np.float32) if sentiments is None else sentiments
+    return [_one(encoder, served, p, float(s), row) for p, s, row in zip(probabilities, tones, x, strict=True)]
+
+
+def _one(
+    encoder: Encoder, served: ServedHead, p: NDArray[np.float32], sentiment: float, x: NDArray[np.float32]
+) -> Prediction:
+    best = int(p.argmax()) if len(p) else None
+    kept = np.flatnonzero(p >= SMALLEST)
+    shown = {served.categories[i]: round(float(p[i]), 4) for i in kept[np.argsort(-p[kept], kind="stable")]}
+    return Prediction(
+        category=None if best is None else served.categories[best],
+        confidence=0.0 if best is None else min(float(p[best]), 1.0),
+        probabilities=shown,
+        sentiment=round(sentiment, 4),
+        embedding=x,
+        encoder_sha=encoder.sha256,
+        model_id=served.model_id,
+        model_name=served.name,
+    )
+
+
+def to_bytes(x: NDArray[np.float32]) -> bytes:
+    """An embedding as it is stored: float16, little-endian."""
+    return x.astype("<f2").tobytes()
+
+
+def from_bytes(rows: Sequence[bytes | memoryview]) -> NDArray[np.float32]:
+    """Stored embeddings → unit float32 [n, d] (float16 rounding is undone by normalising)."""
+    x = np.stack([np.frombuffer(bytes(r), "<f2") for r in rows]).astype(np.float32)
+    normed: NDArray[np.float32] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return normed
