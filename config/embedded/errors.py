@@ -72,4 +72,4 @@ def _reason(text: str) -> str:
     lines = [_LOG_PREFIX.sub("", line).strip() for line in text.splitlines() if line.strip()]
     failures = [line for line in lines if re.search(r"^(FATAL|PANIC|initdb: error)|could not|can't", line)]
     reason = (failures or lines or ["it said nothing"])[-1]
-    return reason.rstrip(".")
+    return " ".join(reason.split()).rstrip(".")

@@ -116,7 +116,7 @@ class Postgres:
             )
 
     def _launch(self, account: Account, programs: Path) -> int:
-        self._clear_pid_file()
+        self._clear_pid_files()
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.1"))
         settings = _SETTINGS | {"unix_socket_directories": str(self.where.sockets)}
@@ -124,16 +124,17 @@ class Postgres:
         command = [str(programs / "postgres"), "-D", str(self.data), *options]
         return launch(command, account=account, log=self.log)
 
-    def _clear_pid_file(self) -> None:
-        """Remove a pid file whose process id now belongs to somebody else, which PostgreSQL would take for its own.
+    def _clear_pid_files(self) -> None:
+        """Remove the pid files of a killed postmaster.
 
-        The file is kept, and PostgreSQL left to refuse, while backends of a killed postmaster still hold its memory.
+        PostgreSQL takes any process of its account under that id for the old postmaster: a stranger that got the id
+        after a reboot, or the dead one itself where nobody reaps it, as in a container without an init. The files stay,
+        and PostgreSQL may refuse to start, while backends of the old postmaster still hold its shared memory.
         """
-        stale = _PidFile.of(self.data)
-        if stale.shared_memory and not wait_until(lambda: not _attached(stale.shared_memory), seconds=_ORPHANS_S):
-            return
-        if stale.pid and alive(stale.pid):
+        memory = _PidFile.of(self.data).shared_memory
+        if wait_until(lambda: not _attached(memory), seconds=_ORPHANS_S):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
+            Path(f"{self.address}.lock").unlink(missing_ok=True)
 
     def _await_ready(self, pid: int) -> None:
         def settled() -> bool:
