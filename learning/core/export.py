@@ -1,0 +1,151 @@
+"""From a trained head to the ONNX graph that is served, and the proof that both say the same.
+
+The graph holds the feature map only; weights, bias and temperature are inputs (see serving/head.py). Its bytes depend
+on nothing but the feature map: no names, dates or versions of the exporting library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from learning.core.heads.features import FeatureMap
+from serving.head import FEATURES_KEY, OnnxHead
+
+OPSET, IR_VERSION = 17, 8
+TOLERANCE = 1e-5
+
+
+class ParityError(Exception):
+    """The exported head does not give the probabilities of the trained one; the message names the worst row."""
+
+
+def head_graph(features: FeatureMap) -> bytes:
+    """Serialised ONNX: (embedding [n, d], weights [m, C], bias [C], temperature []) → probabilities [n, C]."""
+    nodes, constants = _feature_nodes(features)
+    nodes += [
+        helper.make_node("MatMul", ["features", "weights"], ["products"]),
+        helper.make_node("Add", ["products", "bias"], ["scores"]),
+        helper.make_node("Div", ["scores", "temperature"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    inputs = [
+        _float("embedding", ["n", features.dimension]),
+        _float("weights", [features.width, "C"]),
+        _float("bias", ["C"]),
+        _float("temperature", []),
+    ]
+    graph = helper.make_graph(nodes, "head", inputs, [_float("probabilities", ["n", "C"])], constants)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="enso"
+    )
+    helper.set_model_props(model, {FEATURES_KEY: str(features.width)})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def check_parity(head: OnnxHead, expected: npt.ArrayLike, x: npt.ArrayLike, *, tolerance: float = TOLERANCE) -> float:
+    """max |Δp| between ``head`` on embeddings ``x`` [n, d] and the trained probabilities ``expected`` [n, C].
+
+    Raises ParityError when a probability differs by more than ``tolerance``, or a row's category does. A row whose two
+    best trained probabilities lie within ``tolerance`` of each other has no category to lose.
+    """
+    trained = np.asarray(expected, dtype=np.float64)
+    served = head.predict(x).astype(np.float64)
+    if served.shape != trained.shape:
+        raise ParityError(
+            f"The served head gives {list(served.shape)} probabilities, the trained {list(trained.shape)}."
+        )
+    if not len(trained):
+        return 0.0
+    gaps = np.abs(served - trained).max(axis=1)
+    worst = int(np.where(np.isnan(gaps), np.inf, gaps).argmax())
+    if not gaps[worst] <= tolerance:
+        raise ParityError(f"Row {worst} differs by {gaps[worst]:.2e}, more than {tolerance:.0e}, after export.")
+    flips = _flips(served, trained, tolerance)
+    if len(flips):
+        raise ParityError(f"Row {flips[0]} (of {len(flips)}) gets another category after export.")
+    return float(gaps[worst])
+
+
+def export_head(
+    features: FeatureMap,
+    *,
+    weights: npt.ArrayLike,
+    bias: npt.ArrayLike,
+    temperature: float,
+    categories: Sequence[str],
+    check_on: npt.ArrayLike,
+) -> tuple[bytes, float]:
+    """The graph and its measured parity (max |Δp| on ``check_on`` [n, d]). Raises ParityError."""
+    graph = head_graph(features)
+    head = OnnxHead.from_graph(graph, weights=weights, bias=bias, temperature=temperature, categories=categories)
+    scores = features(check_on) @ np.asarray(weights, dtype=np.float64) + np.asarray(bias, dtype=np.float64)
+    return graph, check_parity(head, softmax(scores / temperature), check_on)
+
+
+def softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Row-wise softmax that does not overflow."""
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    normalised: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _flips(served: npt.NDArray[np.float64], trained: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.intp]:
+    chosen, best = served.argmax(axis=1), trained.argmax(axis=1)
+    rows = np.arange(len(trained))
+    decided = trained[rows, best] - trained[rows, chosen] > tolerance
+    return np.flatnonzero((chosen != best) & decided)
+
+
+def _feature_nodes(features: FeatureMap) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    if features.count == 0:
+        return [helper.make_node("Identity", ["embedding"], ["features"])], []
+    nodes, constants = _projection_nodes(features)
+    nodes += [
+        helper.make_node("Relu", ["projected"], ["random"]),
+        helper.make_node("Concat", ["random", "embedding"], ["features"], axis=1),
+    ]
+    return nodes, constants
+
+
+def _projection_nodes(features: FeatureMap) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Three rounds of signs and a two-sided Hadamard product on a grid: far fewer bytes than a dense matrix."""
+    height, width = features.block
+    left, right = features.hadamard
+    constants = [
+        _ints("padding", [0, 0, 0, height * width - features.dimension]),
+        _ints("grid", [-1, 1, height, width]),
+        _ints("flat", [0, -1]),
+        numpy_helper.from_array(left.astype(np.float32), "left"),
+        numpy_helper.from_array((left * features.gain).astype(np.float32), "left_last"),
+        numpy_helper.from_array(right.astype(np.float32), "right"),
+    ]
+    nodes = [
+        helper.make_node("Pad", ["embedding", "padding"], ["padded"]),
+        helper.make_node("Reshape", ["padded", "grid"], ["z0"]),
+    ]
+    for i, signs in enumerate(features.signs):
+        constants.append(numpy_helper.from_array(signs.astype(np.float32), f"signs{i}"))
+        last = i == len(features.signs) - 1
+        nodes += [
+            helper.make_node("Mul", [f"z{i}", f"signs{i}"], [f"signed{i}"]),
+            helper.make_node("MatMul", [f"signed{i}", "right"], [f"half{i}"]),
+            helper.make_node("MatMul", ["left_last" if last else "left", f"half{i}"], [f"z{i + 1}"]),
+        ]
+    nodes.append(helper.make_node("Reshape", [f"z{len(features.signs)}", "flat"], ["all"]))
+    constants += [_ints("from", [0]), _ints("to", [features.count]), _ints("columns", [1])]
+    nodes.append(helper.make_node("Slice", ["all", "from", "to", "columns"], ["projected"]))
+    return nodes, constants
+
+
+def _float(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _ints(name: str, values: list[int]) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(values, dtype=np.int64), name)
