@@ -7,13 +7,14 @@ The cluster has a role `enso` that owns the database `enso` and may create datab
 import os
 import shutil
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from config.embedded.account import Account
 from config.embedded.errors import ServerError, failed_start
 from config.embedded.places import DATABASE, PORT, ROLE, Places
-from config.embedded.processes import alive, end, is_running, launch, run, wait_until
+from config.embedded.processes import alive, end, is_running, launch, run, wait_until, works_in
 
 # Locale by PostgreSQL's own C.UTF-8: the same order and the same letters on every machine, whatever libc it has.
 _INITDB = [
@@ -33,6 +34,9 @@ _SETTINGS = {
     "log_error_verbosity": "terse",
     "log_line_prefix": "%m [%p] ",
 }
+if sys.platform == "linux":  # one call for the whole file system, where a call for each file takes some seconds
+    _INITDB.append("--sync-method=syncfs")
+    _SETTINGS["recovery_init_sync_method"] = "syncfs"
 _FIRST_SQL = f"CREATE ROLE {ROLE} LOGIN CREATEDB\nCREATE DATABASE {DATABASE} OWNER {ROLE}\n"
 _UNFINISHED = "postgres-unfinished-"
 _START_S = 180.0  # recovery after kill -9 replays at most max_wal_size
@@ -63,8 +67,10 @@ class Postgres:
 
     def pid(self) -> int | None:
         """The process id of the running postmaster, or None."""
-        pid = _PidFile.of(self.data).pid
-        return pid if pid and is_running(pid, str(self.data)) else None
+        file = _PidFile.of(self.data)
+        if file.pid is None or not is_running(file.pid, f"unix_socket_directories={file.sockets}"):
+            return None
+        return file.pid if file.sockets == str(self.where.sockets) or works_in(file.pid, self.data) else None
 
     def ensure_running(self, account: Account, programs: Path) -> None:
         """Make the cluster if there is none and start it if it is not running; returns when it takes connections.

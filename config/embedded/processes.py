@@ -70,6 +70,14 @@ def is_running(pid: int, mark: str) -> bool:
     return alive(pid) and mark in _command_line(pid)
 
 
+def works_in(pid: int, folder: Path) -> bool:
+    """Whether the working directory of `pid` is `folder`, wherever that has been moved; False where nobody may ask."""
+    try:
+        return (_PROC / str(pid) / "cwd").samefile(folder)
+    except OSError:
+        return False
+
+
 def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
     """Poll `condition` until it holds or `seconds` have passed; returns whether it holds."""
     deadline = time.monotonic() + seconds

@@ -8,7 +8,7 @@ from pathlib import Path
 from config.embedded.account import Account
 from config.embedded.errors import ServerError, failed_start
 from config.embedded.places import Places
-from config.embedded.processes import alive, end, is_running, launch, wait_until
+from config.embedded.processes import alive, end, is_running, launch, wait_until, works_in
 
 _SETTINGS = {
     "port": "0",
@@ -56,7 +56,9 @@ class RedisServer:
         `programs` is the folder with `redis-server`. Raises ServerError with the log's reason when it does not start.
         """
         for other in set(self.data.glob("*.pid")) - {self._pid_file}:
-            self._end(_pid_in(other))  # the clone was moved while it ran: one log must not have two writers
+            pid = _pid_in(other)
+            if pid and works_in(pid, self.data):
+                self._end(pid)  # the clone was moved while it ran: one log must not have two writers
             other.unlink(missing_ok=True)
         pid = self.pid()
         if pid and not self.where.redis_socket.exists():
