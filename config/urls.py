@@ -6,6 +6,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 import feedback.api
+import feedback.jobs_api
 import labeling.api
 import serving.api
 from config import health
@@ -22,6 +23,8 @@ api = [
     path("tasks/<int:task_id>/heartbeat", labeling.api.TaskHeartbeat.as_view(), name="task-heartbeat"),
     path("tasks/<int:task_id>/release", labeling.api.TaskRelease.as_view(), name="task-release"),
     path("agreement", labeling.api.Agreement.as_view(), name="agreement"),
+    path("jobs", feedback.jobs_api.Jobs.as_view(), name="jobs"),
+    path("jobs/<int:job_id>/cancel", feedback.jobs_api.JobCancel.as_view(), name="job-cancel"),
     path("models", serving.api.Models.as_view(), name="models"),
     path("models/<int:number>/promote", serving.api.ModelAction.as_view(action="promote"), name="model-promote"),
     path("models/<int:number>/rollback", serving.api.ModelAction.as_view(action="rollback"), name="model-rollback"),

@@ -8,6 +8,7 @@ dead with its reasons. Handlers resume from `job.checkpoint`.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import uuid
@@ -72,7 +73,7 @@ def enqueue(*, kind: str, project_id: int, params: dict[str, Any] | None = None,
             if waiting := _join(key):
                 return waiting
             continue  # it ended between the insert and the look: try again
-        transaction.on_commit(lambda: _send(job))
+        transaction.on_commit(functools.partial(_send, job))
         return job
     raise RuntimeError(f"could not enqueue {kind}: its exclusive key is contended")
 

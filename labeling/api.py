@@ -7,14 +7,13 @@ from typing import Any
 from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from feedback.keys import Principal
-from feedback.models import Membership, Project, User
-from feedback.problems import Problem, not_found
+from feedback.access import IsPerson, project_for, readable_project
+from feedback.models import Membership, User
+from feedback.problems import not_found
 from labeling import queue, selectors, services
 from labeling.models import LabelTask
 
@@ -29,15 +28,6 @@ class StrictSerializer(serializers.Serializer[Any]):
                 {unknown[0]: f"There is no field {unknown[0]!r}. Remove it or check its spelling."}
             )
         return super().to_internal_value(data)
-
-
-class IsPerson(BasePermission):
-    """Labels are people's work: an app's key cannot give them."""
-
-    message = "Sign in as a person: an app's key cannot label."
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return isinstance(request.user, User) and request.user.is_active
 
 
 class NextIn(StrictSerializer):
@@ -137,7 +127,7 @@ class Agreement(APIView):
     @extend_schema(responses={200: dict}, operation_id="agreement")
     def get(self, request: Request) -> Response:
         """Cohen's κ of each pair of annotators (by pseudonymous number), and their weighted mean."""
-        project = readable_project(request, request.query_params.get("project"))
+        project = readable_project(request, scope="labels:read")
         kappas = selectors.pairwise_kappas(project_id=project.pk)
         people = sorted({p for who, _ in kappas for p in who})
         number = {p: i + 1 for i, p in enumerate(people)}
@@ -156,15 +146,6 @@ class Agreement(APIView):
         return Response({"kappa": mean, "items": items, "pairs": pairs})
 
 
-def project_for(user: User, slug: str | None) -> Project:
-    """The named project of a person, or their only one; a project that is not theirs does not exist."""
-    mine = Project.objects.filter(pk__in=Membership.objects.filter(user=user).values("project_id")).order_by("pk")
-    found = mine.filter(slug=slug).first() if slug is not None else mine.first()
-    if found is None:
-        raise not_found("project")
-    return found
-
-
 def own_task(user: User, task_id: int) -> LabelTask:
     projects = Membership.objects.filter(user=user).values("project_id")
     task = LabelTask.objects.filter(pk=task_id, project_id__in=projects).select_related("project").first()
@@ -172,14 +153,3 @@ def own_task(user: User, task_id: int) -> LabelTask:
         raise not_found("task")
     services.slot_roles(user_id=user.pk, project_id=task.project_id)
     return task
-
-
-def readable_project(request: Request, slug: str | None) -> Project:
-    """The project that a key belongs to (scope labels:read), or one of the signed-in person's."""
-    if isinstance(request.user, Principal):
-        request.user.require("labels:read")
-        request.user.require_project(slug)
-        return Project.objects.get(pk=request.user.project_id)
-    if isinstance(request.user, User):
-        return project_for(request.user, slug)
-    raise Problem(401, "not-authenticated", "Sign in or send a key.")

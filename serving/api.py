@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from feedback.access import readable_project
 from feedback.http import decode, endpoint, json_response, read_body
 from feedback.idempotency import key_from_header
 from feedback.keys import Principal
@@ -20,7 +21,6 @@ from feedback.models import Inquiry
 from feedback.problems import Problem, invalid, not_found
 from feedback.services import NewInquiry
 from feedback.texts import fault_in
-from labeling.api import readable_project
 from serving import registry, services
 from serving.models import ModelVersion
 
@@ -121,14 +121,11 @@ def inquiry(request: HttpRequest, principal: Principal, inquiry_id: uuid.UUID) -
 
 
 def _story(found: Inquiry) -> dict[str, Any]:
-    history: list[dict[str, Any]] = [
-        {"at": found.received_at, "what": "received"},
-        {
-            "at": found.decision.decided_at,
-            "what": f"decided: {found.decision.decision}",
-            "model": found.decision.model_name,
-        },
-    ]
+    history: list[dict[str, Any]] = [{"at": found.received_at, "what": "received"}]
+    decision = getattr(found, "decision", None)  # an imported inquiry was never decided about
+    if decision is not None:
+        what = f"decided: {decision.decision}"
+        history.append({"at": decision.decided_at, "what": what, "model": decision.model_name})
     reply: dict[str, Any] | None = found.reply and {"id": found.reply.pk, "text": found.reply.text}
     for escalation in found.escalations.order_by("opened_at"):
         history.append({"at": escalation.opened_at, "what": "escalated", "reasons": escalation.reasons})
@@ -139,7 +136,7 @@ def _story(found: Inquiry) -> dict[str, Any]:
         history.append({"at": label.settled_at, "what": f"labeled ({label.source})"})
     return {
         "id": found.pk, "external_id": found.external_id, "status": found.status, "category": found.category and found.category.key,
-        "reply": reply, "decision": found.decision.answer, "history": history,
+        "reply": reply, "decision": decision and decision.answer, "history": history,
     }  # fmt: skip
 
 
@@ -170,7 +167,7 @@ class Models(APIView):
     @extend_schema(responses={200: dict}, operation_id="models")
     def get(self, request: Request) -> Response:
         """A project's model versions, newest first."""
-        project = readable_project(request, request.query_params.get("project"))
+        project = readable_project(request, scope="labels:read")
         versions = ModelVersion.objects.filter(project=project).order_by("-number")[:100]
         return Response({"models": [_card(v) for v in versions]})
 

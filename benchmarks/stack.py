@@ -1,0 +1,183 @@
+"""A real stack for benchmarks: its own home, PostgreSQL, Redis, web and workers, over HTTP on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+import psutil
+
+from benchmarks.harness import progress
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 180.0
+
+
+class Stack:
+    """`manage.py run` in a fresh home, as a context manager; everything is stopped and removed at the end."""
+
+    def __init__(self, *, web_workers: int = 1, keep: bool = False) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="enso-bench-"))
+        encoders = Path(os.environ.get("ENSO_HOME", ROOT / ".enso")) / "encoders"
+        self.environment = {
+            **os.environ,
+            "ENSO_HOME": str(self.home),
+            "ENSO_ENCODERS": str(encoders),
+            "LOG_LEVEL": "WARNING",
+        }
+        self.web_workers, self.keep = web_workers, keep
+        self.log = (self.home / "stack.log").open("wb")
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command; its output, or SystemExit with its error."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"manage.py {arguments[0]} failed: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def __enter__(self) -> Stack:
+        command = [sys.executable, "manage.py", "run", "--port", "8600", "--web-workers", str(self.web_workers)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        state = self.home / "stack"
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                break
+            if state.exists() and (lines := state.read_text().split()) and len(lines) == 2 and self._ready(lines[1]):
+                self.url = lines[1]
+                return self
+            time.sleep(0.2)
+        self.stop()
+        raise SystemExit(f"the stack did not start: {self.tail()}")
+
+    @staticmethod
+    def _ready(url: str) -> bool:
+        try:
+            return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def tail(self) -> str:
+        return (self.home / "stack.log").read_text(errors="replace")[-3000:]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            sys.stderr.write(self.tail() + "\n")
+        self.stop()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        subprocess.run(
+            [sys.executable, "-m", "config.embedded", "stop"],
+            cwd=ROOT,
+            env=self.environment,
+            check=False,
+            capture_output=True,
+        )
+        self.log.close()
+        if not self.keep:
+            subprocess.run(
+                [sys.executable, "-m", "config.embedded", "reset"],
+                cwd=ROOT,
+                env=self.environment,
+                check=False,
+                capture_output=True,
+            )
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Descendants of the stack whose command line holds all `words`, oldest first."""
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if all(w in line for w in words) and "config.keep" not in line:
+                found.append(process)
+        return sorted(found, key=lambda p: p.create_time())
+
+    def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Look into the stack's database."""
+        import psycopg
+
+        given = os.environ.get("DATABASE_URL")
+        if given:
+            connection = psycopg.connect(given)
+        else:
+            code = "from config import embedded, entry; import json; d = embedded.database_settings(); print(json.dumps(d))"
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True
+            )
+            import json
+
+            d = json.loads(done.stdout)
+            connection = psycopg.connect(host=d["HOST"], dbname=d["NAME"], user=d["USER"], port=d.get("PORT") or None)
+        with connection:
+            return list(connection.execute(sql, parameters).fetchall())  # type: ignore[call-overload]
+
+
+class Person:
+    """Somebody who signed in: a session with its CSRF token."""
+
+    def __init__(self, url: str, username: str, password: str, *, sign_in: str = "/sign-in/") -> None:
+        self.client = httpx.Client(base_url=url, timeout=30)
+        self.client.get(sign_in)
+        token = self.client.cookies["csrftoken"]
+        answer = self.client.post(
+            sign_in,
+            data={"username": username, "password": password, "csrfmiddlewaretoken": token},
+            headers={"Referer": url},
+        )
+        if "sessionid" not in self.client.cookies:
+            raise SystemExit(f"{username} could not sign in: {answer.status_code}")
+
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        headers = {"X-CSRFToken": self.client.cookies["csrftoken"], "Referer": str(self.client.base_url)}
+        return with_patience(lambda: self.client.post(path, json=body, headers=headers))
+
+
+def with_patience(call: Any, *, seconds: float = 120.0) -> httpx.Response:
+    """Repeat an idempotent call while the server is away, busy or still at work on its twin."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            answer: httpx.Response = call()
+            if answer.status_code not in (502, 503, 504) and not (
+                answer.status_code == 409 and "Retry-After" in answer.headers
+            ):
+                return answer
+        except httpx.TransportError:
+            if time.monotonic() > end:
+                raise
+        if time.monotonic() > end:
+            return answer
+        time.sleep(0.1)
+
+
+__all__ = ["Person", "Stack", "progress", "with_patience"]

@@ -1,0 +1,123 @@
+"""Labels → arrays, and the snapshot that says exactly which labels a run has seen."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from django.conf import settings
+from numpy.typing import NDArray
+
+from feedback.models import Fold
+from labeling.models import Label, LabelSource
+from learning.models import Snapshot
+from serving.embeddings import embed_missing
+from serving.engine import from_bytes
+from serving.models import Embedding
+
+# An expert's or an agent's word counts fully; one annotator alone is wrong more often.
+SOURCE_WEIGHTS = {LabelSource.SINGLE: 0.9}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One label as training sees it; `text_sha` tells whether the text is still the same, without holding it."""
+
+    inquiry: uuid.UUID
+    category: str
+    fold: int
+    weight: float
+    revision: int
+    settled_at: datetime
+    text_sha: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows in the order of their inquiry ids, with their unit embeddings [n, d]."""
+
+    project_id: int
+    encoder_sha: str
+    rows: tuple[Row, ...]
+    x: NDArray[np.float32]
+
+    def fold(self, fold: Fold) -> NDArray[np.bool_]:
+        return np.array([r.fold == fold for r in self.rows], dtype=bool)
+
+    def labels(self, categories: Sequence[str]) -> NDArray[np.int64]:
+        """Category positions; LookupError for a category that is not among `categories`."""
+        index = {c: i for i, c in enumerate(categories)}
+        return np.array([index[r.category] for r in self.rows], dtype=np.int64)
+
+    def weights(self) -> NDArray[np.float64]:
+        return np.array([r.weight for r in self.rows], dtype=np.float64)
+
+
+def encoders_with_labels(*, project_id: int) -> list[str]:
+    """Encoder variants under which labeled inquiries were answered, most used first."""
+    embed_missing(project_id=project_id)
+    rows = Embedding.objects.filter(inquiry__label__project_id=project_id, inquiry__label__category__isnull=False)
+    shas = list(rows.values_list("encoder_sha", flat=True))
+    return sorted(set(shas), key=lambda s: (-shas.count(s), s))
+
+
+def collect(*, project_id: int, encoder_sha: str) -> Dataset:
+    """Every settled label whose inquiry has an embedding under this variant; archived categories are left out."""
+    rows: list[Row] = []
+    vectors: list[bytes] = []
+    labels = Label.objects.filter(
+        project_id=project_id,
+        category__archived_at=None,
+        category__isnull=False,
+        inquiry__embeddings__encoder_sha=encoder_sha,
+    ).order_by("inquiry_id")
+    fields = (
+        "inquiry_id", "category__key", "inquiry__fold", "source", "revision", "settled_at", "inquiry__text",
+        "inquiry__embeddings__vector",
+    )  # fmt: skip
+    for pk, category, fold, source, revision, settled_at, text, vector in labels.values_list(*fields):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        rows.append(Row(pk, category, fold, SOURCE_WEIGHTS.get(source, 1.0), revision, settled_at, digest))
+        vectors.append(bytes(vector))
+    x = from_bytes(vectors) if vectors else np.zeros((0, 1), np.float32)
+    return Dataset(project_id, encoder_sha, tuple(rows), x)
+
+
+def take_snapshot(dataset: Dataset, categories: Sequence[str]) -> Snapshot:
+    """Write the manifest under its hash (writing it twice is one) and record it."""
+    manifest = {
+        "format": 1,
+        "encoder": dataset.encoder_sha,
+        "categories": list(categories),
+        "labels": [
+            {"inquiry": str(r.inquiry), "category": r.category, "fold": r.fold, "weight": r.weight, "revision": r.revision,
+             "text": r.text_sha}
+            for r in dataset.rows
+        ],
+    }  # fmt: skip
+    content = msgspec.json.encode(manifest)
+    sha = hashlib.sha256(content).hexdigest()
+    _write_once(Path(settings.ENSO_ARTIFACTS) / "snapshots" / f"{sha}.json", content)
+    snapshot, _ = Snapshot.objects.get_or_create(
+        project_id=dataset.project_id, sha256=sha,
+        defaults={
+            "encoder_sha": dataset.encoder_sha, "labels": len(dataset.rows),
+            "last_settled_at": max((r.settled_at for r in dataset.rows), default=None),
+        },
+    )  # fmt: skip
+    return snapshot
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{uuid.uuid4().hex}.part")
+    part.write_bytes(content)
+    part.replace(path)

@@ -1,0 +1,65 @@
+"""What wakes learning/: jobs, events of the outbox, and beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from feedback import jobs, outbox
+from feedback.models import Job, JobState, OutboxEvent, Project
+from labeling.models import Label
+from serving.models import ModelVersion
+
+
+@jobs.handler("train", queue="learn")
+def train(running: jobs.Running) -> dict[str, Any]:
+    """Train, judge and promote a project's heads."""
+    from learning.pipelines import train_project  # torch and onnx are loaded by the learner alone
+
+    return train_project(running)
+
+
+@jobs.handler("rescore", queue="learn")
+def rescore(running: jobs.Running) -> dict[str, Any]:
+    """Rank a project's open tasks with its strategy."""
+    from learning.queueing import rescore_tasks
+
+    return {"rescored": rescore_tasks(project_id=running.job.project_id)}
+
+
+@outbox.consumer("label.resolved", name="learning.new_labels")
+def on_label(event: OutboxEvent) -> None:
+    train_if_due(project_id=event.project_id)
+
+
+@outbox.consumer("category.changed", name="learning.taxonomy")
+def on_category(event: OutboxEvent) -> None:
+    """A model that serves does not know the new categories: teach it at once."""
+    if event.project_id and ModelVersion.objects.filter(project_id=event.project_id).exists():
+        jobs.enqueue(kind="train", project_id=event.project_id)
+
+
+@shared_task(name="learning.schedule_trainings")
+def schedule_trainings() -> int:
+    """Beat's safety net: train every project that has enough new labels."""
+    return sum(train_if_due(project_id=pk) for pk in Project.objects.values_list("pk", flat=True))
+
+
+def train_if_due(*, project_id: int | None) -> bool:
+    """Enqueue a training when `retrain_after_labels` labels came since the last one began."""
+    if project_id is None or new_labels(project_id=project_id) < _threshold(project_id):
+        return False
+    jobs.enqueue(kind="train", project_id=project_id)
+    return True
+
+
+def new_labels(*, project_id: int) -> int:
+    """Labels settled since the last training began to collect them."""
+    last = Job.objects.filter(project_id=project_id, kind="train", state=JobState.DONE).order_by("-started_at").first()
+    labels = Label.objects.filter(project_id=project_id, category__isnull=False)
+    return labels.filter(settled_at__gt=last.started_at).count() if last else labels.count()
+
+
+def _threshold(project_id: int) -> int:
+    return int(Project.objects.values_list("retrain_after_labels", flat=True).get(pk=project_id))
