@@ -33,7 +33,7 @@ def failed_start(name: str, log: Path, output: str = "") -> ServerError:
     """The error for a server that ended while it was starting, from its log's tail or from what it printed."""
     text = output.strip() or _tail(log)
     if _FULL_TEXT in text:
-        return no_space(log)
+        return no_space(log.parent)
     return ServerError(f"{name} did not start: {_reason(text)} (its log is {log}).")
 
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +125,8 @@ def _stop(where: Places) -> None:
     (where.locks / _KEPT).unlink(missing_ok=True)
     RedisServer(where).stop()
     Postgres(where).stop()
+    with suppress(OSError):  # not there, or something of a person's in it
+        where.sockets.rmdir()
 
 
 def _renew_thread_lock() -> None:
