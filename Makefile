@@ -1,0 +1,55 @@
+# Enso, by hand: `make demo` on a fresh machine with Python 3.11 or 3.12, `make help` for the rest.
+# Programs are run as `python -m …`: scripts in .venv/bin name it by its full path, which may be too long for the kernel
+# or belong to where the clone lay before.
+
+PY := .venv/bin/python
+PACKAGES := config feedback labeling serving learning
+BENCHMARKS := loop encoder
+ARGS :=
+
+# One thread for each numerical library: tests run many processes on few cores.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo test soak lint types docs bench stop reset help
+
+help: ## show these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## .venv, the pinned packages, the text encoder (PYTHON=… names the Python to use)
+	@PYTHON='$(PYTHON)' sh ops/setup.sh
+
+demo: setup ## the whole stack with a sample desk, at http://127.0.0.1:8000; Ctrl+C stops it
+	@$(PY) manage.py demo $(ARGS)
+
+test: setup ## the whole suite on real servers (ARGS="tests/serving -k predict" for a part)
+	@echo "PostgreSQL: $${DATABASE_URL:+named by DATABASE_URL}$${DATABASE_URL:-embedded}" | sed 's/DATABASE_URL.*/DATABASE_URL/'
+	@echo "Redis:      $${REDIS_URL:+named by REDIS_URL}$${REDIS_URL:-embedded}" | sed 's/REDIS_URL.*/REDIS_URL/'
+	$(ONE_THREAD) $(PY) -m pytest $(ARGS)
+
+soak: setup ## the large figures: many tasks, many requests, kill storms
+	$(ONE_THREAD) $(PY) -m pytest -m soak --timeout=0 $(ARGS)
+
+lint: setup ## ruff, import layers, missing migrations
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+	$(PY) manage.py makemigrations --check --dry-run
+
+types: setup ## mypy
+	$(PY) -m mypy $(PACKAGES) benchmarks
+
+docs: setup ## the documentation, in out/site
+	$(PY) -m mkdocs build --strict --quiet --site-dir out/site
+
+bench: setup ## the quick benchmarks, as JSON in out/bench
+	@mkdir -p out/bench
+	@set -e; for name in $(BENCHMARKS); do \
+		echo "benchmarks.$$name"; $(PY) -m benchmarks.$$name --quick --json out/bench/$$name.json; \
+	done
+
+stop: ## stop the stack and the embedded servers
+	@if [ -x $(PY) ]; then $(PY) manage.py stop; $(PY) -m config.embedded stop; else echo "Nothing was set up here."; fi
+
+reset: stop ## delete the data (.enso, and root's under /var/lib/enso), but not .venv
+	@if [ -x $(PY) ]; then $(PY) -m config.embedded reset; else rm -rf .enso; fi
