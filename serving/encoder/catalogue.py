@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from serving.encoder.manifest import MANIFEST, EncoderError
+from serving.encoder.manifest import MANIFEST
 from serving.encoder.protocol import Encoder
 from serving.encoder.transformer import OnnxEncoder
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch.nn import functional as F
+from torch.nn import functional as nnf
 
 TEXTS = [
     "My card was charged twice for order 4711, please refund one of the payments.",
@@ -51,7 +51,7 @@ def sentence_embedding(
         weights = torch.softmax(q @ k.transpose(1, 2) / q.shape[-1] ** 0.5, dim=-1)
         context = (weights @ v).transpose(0, 1).reshape(n, -1)
         x = _norm(x + _linear(context, t, p + "attention.output.dense"), t, p + "attention.output.LayerNorm", eps)
-        act = {"gelu": F.gelu, "relu": F.relu, "gelu_tanh": lambda z: F.gelu(z, approximate="tanh")}[activation]
+        act = {"gelu": nnf.gelu, "relu": nnf.relu, "gelu_tanh": lambda z: nnf.gelu(z, approximate="tanh")}[activation]
         inner = act(_linear(x, t, p + "intermediate.dense"))
         x = _norm(x + _linear(inner, t, p + "output.dense"), t, p + "output.LayerNorm", eps)
     pooled = x[0] if pooling == "cls" else x.mean(dim=0)
@@ -59,17 +59,17 @@ def sentence_embedding(
 
 
 def _linear(x: torch.Tensor, t: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
-    return F.linear(x, t[name + ".weight"], t.get(name + ".bias"))
+    return nnf.linear(x, t[name + ".weight"], t.get(name + ".bias"))
 
 
 def _norm(x: torch.Tensor, t: Mapping[str, torch.Tensor], name: str, eps: float) -> torch.Tensor:
-    return F.layer_norm(x, x.shape[-1:], t[name + ".weight"], t[name + ".bias"], eps)
+    return nnf.layer_norm(x, x.shape[-1:], t[name + ".weight"], t[name + ".bias"], eps)
 
 
 def main() -> None:
     from safetensors.numpy import load_file
 
-    from learning.core.encoder_export import REFERENCES, package_source
+    from learning.core.encoder_source import REFERENCES, package_source
 
     source: Path = package_source().directory
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
