@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from learning.core.calibration import softmax
 from learning.core.heads.features import FeatureMap
 from serving.head import FEATURES_KEY, OnnxHead
 
@@ -88,13 +89,6 @@ def export_head(
     return graph, check_parity(head, softmax(scores / temperature), check_on)
 
 
-def softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Row-wise softmax that does not overflow."""
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    normalised: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
-    return normalised
-
-
 def _flips(served: npt.NDArray[np.float64], trained: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.intp]:
     chosen, best = served.argmax(axis=1), trained.argmax(axis=1)
     rows = np.arange(len(trained))
@@ -108,8 +102,10 @@ def _feature_nodes(features: FeatureMap) -> tuple[list[onnx.NodeProto], list[onn
     nodes, constants = _projection_nodes(features)
     nodes += [
         helper.make_node("Relu", ["projected"], ["random"]),
-        helper.make_node("Concat", ["random", "embedding"], ["features"], axis=1),
+        helper.make_node("Mul", ["embedding", "beta"], ["direct"]),
+        helper.make_node("Concat", ["random", "direct"], ["features"], axis=1),
     ]
+    constants.append(numpy_helper.from_array(np.array(features.direct, dtype=np.float32), "beta"))
     return nodes, constants
 
 

@@ -1,6 +1,6 @@
 """The feature maps of the served heads: the embedding alone, or structured random features beside it.
 
-φ(x) = [ √(2/M) · relu(R x) , x ]. R has M rows of H·D₁·H·D₂·H·D₃ blocks: H the normalised Hadamard matrix, D random
+φ(x) = [ √(2/M) · relu(R x) , β x ]. R has M rows of H·D₁·H·D₂·H·D₃ blocks: H the normalised Hadamard matrix, D random
 signs (structured orthogonal random features, Yu et al. 2016, arXiv:1610.09072), in place of the dense Gaussian matrix
 of RanPAC (McDonnell et al. 2023, arXiv:2307.02251). So R needs no storage, is the same on every machine and with every
 library version (its signs come from SHAKE-256 of the seed), and costs O(M log d) per text. With the √(2/M) the kernel
@@ -30,10 +30,13 @@ class FeatureMap:
     dimension: int
     count: int = 0
     seed: int = 0
+    direct: float = 0.3  # β: how much the embedding itself counts beside the random features; 1 without them
 
     def __post_init__(self) -> None:
-        if self.dimension < 1 or self.count < 0 or self.seed < 0:
+        if self.dimension < 1 or self.count < 0 or self.seed < 0 or not self.direct > 0:
             raise ValueError(f"no such feature map: {self}")
+        if self.count == 0:
+            object.__setattr__(self, "direct", 1.0)
 
     @property
     def width(self) -> int:
@@ -56,7 +59,7 @@ class FeatureMap:
         size = int(np.prod(shape))
         label = f"enso features {self.dimension} {self.count} {self.seed}".encode()
         bits = np.unpackbits(np.frombuffer(hashlib.shake_256(label).digest(-(-size // 8)), dtype=np.uint8))[:size]
-        return (1.0 - 2.0 * bits).reshape(shape)
+        return np.asarray(1.0 - 2.0 * bits, dtype=np.float64).reshape(shape)
 
     @cached_property
     def hadamard(self) -> tuple[Matrix, Matrix]:
@@ -75,7 +78,7 @@ class FeatureMap:
             raise ValueError(f"embeddings must be [n, {self.dimension}], not {list(rows.shape)}")
         if self.count == 0:
             return rows.copy()
-        return np.concatenate([np.maximum(self._project(rows), 0.0), rows], axis=1)
+        return np.concatenate([np.maximum(self._project(rows), 0.0), self.direct * rows], axis=1)
 
     def _project(self, rows: Matrix) -> Matrix:
         """√(2/M)·R x for each row, [n, count]."""
@@ -86,7 +89,7 @@ class FeatureMap:
         left, right = self.hadamard
         for signs in self.signs:
             z = left @ ((z * signs) @ right)
-        flat: Matrix = z.reshape(len(rows), -1)[:, : self.count] * self.gain
+        flat: Matrix = z.reshape(len(rows), self.blocks * height * width)[:, : self.count] * self.gain
         return flat
 
 
@@ -94,4 +97,4 @@ def _hadamard(size: int) -> Matrix:
     matrix = np.ones((1, 1))
     while len(matrix) < size:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    return matrix / np.sqrt(size)
+    return np.asarray(matrix / np.sqrt(size), dtype=np.float64)
