@@ -87,6 +87,8 @@ class OnnxHead:
         embedding = np.ascontiguousarray(x, dtype=np.float32)
         if embedding.ndim != 2 or embedding.shape[1] != self.dimension:
             raise ValueError(f"embeddings must be [n, {self.dimension}], not {list(embedding.shape)}")
+        if not len(embedding):
+            return np.zeros((0, len(self.categories)), dtype=np.float32)
         inputs = {"embedding": embedding, "weights": self.weights, "bias": self.bias, "temperature": self._temperature}
         return np.asarray(self._session.run(["probabilities"], inputs)[0])
 
