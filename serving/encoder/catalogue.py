@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from serving.encoder.language import is_latin, language_of
 from serving.encoder.manifest import MANIFEST
+from serving.encoder.ngram import NgramEncoder
 from serving.encoder.protocol import Encoder
 from serving.encoder.transformer import OnnxEncoder
 
 DEFAULT_ENGLISH = "all-MiniLM-L6-v2-int8"
+NGRAM = "ngram"
+_WITHOUT_SPACES = frozenset({"ja", "zh", "ko"})
 
 
 def enso_home() -> Path:
@@ -26,6 +30,16 @@ def encoder_directory(directory_or_name: str | Path) -> Path:
     return enso_home() / "encoders" / path
 
 
+def default_encoder_for(text: str, locale: str = "") -> str:
+    """The encoder's name: MiniLM for Latin script, n-grams for every other (MiniLM was trained on English)."""
+    return NGRAM if language_of(text, locale) in _WITHOUT_SPACES or not is_latin(text) else DEFAULT_ENGLISH
+
+
 def load_encoder(directory_or_name: str | Path = DEFAULT_ENGLISH, *, threads: int = 1) -> Encoder:
-    """Open the encoder at a directory, or by its name under ``<home>/encoders``; raises :class:`EncoderError`."""
+    """Open the encoder at a directory, or by its name under ``<home>/encoders``; ``ngram`` needs no files.
+
+    Raises :class:`serving.encoder.EncoderError` with the reason in one sentence.
+    """
+    if str(directory_or_name) == NGRAM:
+        return NgramEncoder()
     return OnnxEncoder.load(encoder_directory(directory_or_name), threads=threads)
