@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init, celeryd_init
+
 from config import entry
 
-entry.prepare()
-
-from celery import Celery  # noqa: E402 - the servers come first
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("enso")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.set_default()
 app.conf.beat_schedule = {
     "relay the outbox": {"task": "feedback.relay_outbox", "schedule": 2.0, "options": {"expires": 4}},
     "re-send lost jobs": {"task": "feedback.sweep_jobs", "schedule": 5.0, "options": {"expires": 10}},
-    "train where labels have come": {
-        "task": "learning.schedule_trainings",
-        "schedule": 60.0,
-        "options": {"expires": 120},
-    },
+    "train where labels have come": {"task": "learning.schedule_trainings", "schedule": 60.0, "options": {"expires": 120}},
 }
+
+
+@celeryd_init.connect
+@beat_init.connect
+def start_servers(**kwargs: Any) -> None:
+    """A worker or beat that is started by hand needs its servers too."""
+    entry.prepare()

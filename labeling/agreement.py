@@ -29,7 +29,7 @@ def cohen_kappa(pairs: Iterable[tuple[Hashable, Hashable]]) -> Kappa:
     Where both always gave one and the same category, chance explains everything: p_e = 1, κ is undefined, and that is
     said instead of NaN.
 
-    >>> cohen_kappa([("a", "a")] * 20 + [("a", "b")] * 5 + [("b", "a")] * 10 + [("b", "b")] * 15).value
+    >>> round(cohen_kappa([("a", "a")] * 20 + [("a", "b")] * 5 + [("b", "a")] * 10 + [("b", "b")] * 15).value, 6)
     0.4
     """
     table = Counter(pairs)

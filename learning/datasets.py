@@ -36,6 +36,7 @@ class Row:
     revision: int
     settled_at: datetime
     text_sha: str
+    group: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Dataset:
     def weights(self) -> NDArray[np.float64]:
         return np.array([r.weight for r in self.rows], dtype=np.float64)
 
+    def groups(self) -> NDArray[np.int64]:
+        """A number per near-duplicate group: its members must share a fold of any cross-validation."""
+        return np.unique([r.group for r in self.rows], return_inverse=True)[1].astype(np.int64)
+
 
 def encoders_with_labels(*, project_id: int) -> list[str]:
     """Encoder variants under which labeled inquiries were answered, most used first."""
@@ -79,11 +84,11 @@ def collect(*, project_id: int, encoder_sha: str) -> Dataset:
     ).order_by("inquiry_id")
     fields = (
         "inquiry_id", "category__key", "inquiry__fold", "source", "revision", "settled_at", "inquiry__text",
-        "inquiry__embeddings__vector",
+        "inquiry__group_sha", "inquiry__embeddings__vector",
     )  # fmt: skip
-    for pk, category, fold, source, revision, settled_at, text, vector in labels.values_list(*fields):
+    for pk, category, fold, source, revision, settled_at, text, group, vector in labels.values_list(*fields):
         digest = hashlib.sha256(text.encode()).hexdigest()
-        rows.append(Row(pk, category, fold, SOURCE_WEIGHTS.get(source, 1.0), revision, settled_at, digest))
+        rows.append(Row(pk, category, fold, SOURCE_WEIGHTS.get(source, 1.0), revision, settled_at, digest, bytes(group).hex()))
         vectors.append(bytes(vector))
     x = from_bytes(vectors) if vectors else np.zeros((0, 1), np.float32)
     return Dataset(project_id, encoder_sha, tuple(rows), x)

@@ -27,7 +27,7 @@ from learning.core.export import export_head
 from learning.core.heads.training import TrainedHead, train_heads
 from learning.datasets import Dataset, collect, encoders_with_labels, take_snapshot
 from learning.models import RunState, Snapshot, TrainingRun
-from serving import registry
+from serving import registry, zero_shot
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
 from serving.models import ModelVersion
@@ -98,7 +98,8 @@ def fit(
     y = dataset.labels(categories)
     train, calibrate = dataset.fold(Fold.TRAIN), dataset.fold(Fold.CALIBRATE)
     return train_heads(
-        dataset.x[train], y[train], categories=categories, prior_texts=prototypes, weights=dataset.weights()[train],
+        dataset.x[train], y[train], categories=categories, weights=dataset.weights()[train], groups=dataset.groups()[train],
+        prior_prototypes=np.stack([zero_shot.prototype(rows) for rows in prototypes]),
         calibration=(dataset.x[calibrate], y[calibrate]), seed=SEED,
         progress=lambda share, stage: report(0.05 + 0.75 * share, stage),
     )  # fmt: skip

@@ -1,0 +1,96 @@
+"""The cast: a desk with three categories, an annotator and a colleague, an expert, and an outsider of another project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from feedback import keys, outbox
+from feedback.models import ClientApp, Membership, Project, Role, User
+from feedback.services import create_project
+from serving.served import served
+
+CATEGORIES = [
+    {"key": "refund", "name": "Refund", "description": "The customer wants money back.", "examples": ["I want my money back."]},
+    {"key": "delivery", "name": "Delivery", "description": "Where the parcel is.", "examples": ["Where is my parcel?"]},
+    {"key": "fraud", "name": "Fraud", "description": "Somebody else used the account.", "high_risk": True,
+     "examples": ["Somebody stole my card and is paying with it."]},
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _fresh_caches() -> Iterator[None]:
+    """What processes remember must not leak from one test's database into the next."""
+    served.forget()
+    keys.cache.clear()
+    outbox._last_nudge[0] = 0.0
+    yield
+    served.forget()
+    keys.cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _artifacts(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings.ENSO_ARTIFACTS = tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    return create_project(slug="shop", name="Shop", categories=CATEGORIES, audit_rate=0.0)
+
+
+@pytest.fixture
+def other_project(db: None) -> Project:
+    return create_project(slug="bank", name="Bank", categories=CATEGORIES[:2])
+
+
+def make_key(project: Project, *scopes: str) -> str:
+    app = ClientApp.objects.get(project=project, name="default")
+    return keys.create_key(app=app, scopes=list(scopes or keys.SCOPES))[1]
+
+
+@pytest.fixture
+def key(project: Project) -> str:
+    return make_key(project)
+
+
+@pytest.fixture
+def post(client: Client, key: str) -> Callable[..., Any]:
+    """POST JSON with the shop's key: `post("inquiries", {...})`."""
+
+    def send(path: str, body: Any, *, secret: str | None = None, **headers: str) -> Any:
+        sent = body if isinstance(body, bytes | str) else __import__("json").dumps(body)
+        given = {"Authorization": f"Api-Key {secret or key}", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        return client.post(f"/api/v1/{path}", sent, content_type="application/json", headers=given)
+
+    return send
+
+
+def make_person(project: Project, name: str, *roles: str) -> User:
+    user, _ = User.objects.get_or_create(username=name)
+    for role in roles:
+        Membership.objects.create(user=user, project=project, role=role)
+    return user
+
+
+@pytest.fixture
+def annotator(project: Project) -> User:
+    return make_person(project, "annotator", Role.ANNOTATOR)
+
+
+@pytest.fixture
+def colleague(project: Project) -> User:
+    return make_person(project, "colleague", Role.ANNOTATOR)
+
+
+@pytest.fixture
+def expert(project: Project) -> User:
+    return make_person(project, "expert", Role.EXPERT)
+
+
+@pytest.fixture
+def outsider(other_project: Project) -> User:
+    return make_person(other_project, "outsider", Role.ANNOTATOR, Role.EXPERT, Role.ADMIN)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from feedback import outbox
+from feedback.keys import create_key
+from feedback.models import ApiKey, ClientApp, Event, InquiryScore
+from feedback.services import NewInquiry, record_inquiry
+from tests.conftest import make_key
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def inquiry(project):
+    new = NewInquiry(text="Where is my parcel?", request_sha=b"0" * 32, external_id="order-7")
+    return record_inquiry(
+        project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None
+    )
+
+
+def test_an_event_is_stored_with_its_score(post, inquiry):
+    answer = post("feedback", {"inquiry": str(inquiry.pk), "type": "click"})
+    assert answer.status_code == 201
+    assert InquiryScore.objects.get().implicit == pytest.approx(0.4)
+
+
+def test_events_may_name_the_inquiry_by_the_apps_own_id(post, inquiry):
+    post("feedback", {"inquiry": "order-7", "type": "rating", "value": 5})
+    assert InquiryScore.objects.get(inquiry=inquiry).explicit == pytest.approx(1.0)
+
+
+def test_an_event_that_comes_before_its_inquiry_is_joined_later(post, project):
+    post("feedback", {"inquiry": "order-8", "type": "click"})
+    assert Event.objects.get().inquiry is None
+    new = NewInquiry(text="Hello?", request_sha=b"0" * 32, external_id="order-8")
+    late = record_inquiry(project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None)
+    assert Event.objects.get().inquiry == late
+    assert InquiryScore.objects.get(inquiry=late).events == 1
+
+
+def test_the_same_event_twice_is_one(post, inquiry):
+    event = {"inquiry": str(inquiry.pk), "type": "dwell", "value": 3, "event_id": "e1"}
+    first, second = post("feedback", event), post("feedback", event)
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert second.json()["id"] == first.json()["id"]
+    assert Event.objects.count() == 1
+
+
+def test_the_same_id_with_another_body_is_a_conflict(post, inquiry):
+    event = {"inquiry": str(inquiry.pk), "type": "dwell", "value": 3, "event_id": "e1"}
+    post("feedback", event)
+    answer = post("feedback", event | {"value": 4})
+    assert answer.status_code == 409
+    assert answer.json()["field"] == "event_id"
+    assert Event.objects.get().value == 3
+
+
+def test_an_array_is_answered_event_by_event(post, inquiry):
+    event = {"inquiry": str(inquiry.pk), "type": "click", "event_id": "e1"}
+    answer = post("feedback", [event, event, event | {"type": "impression"}, {"inquiry": "order-7", "type": "click"}])
+    assert [r["result"] for r in answer.json()["results"]] == ["stored", "duplicate", "conflict", "stored"]
+
+
+def test_a_comment_waits_for_its_sentiment_through_the_outbox(post, inquiry, monkeypatch):
+    post("feedback", {"inquiry": str(inquiry.pk), "type": "comment", "text": "Quite good."})
+    event = Event.objects.get()
+    assert event.sentiment is None
+    assert outbox.OutboxEvent.objects.get(kind="comment.received").payload == {"event": str(event.pk)}
+
+
+def test_a_clock_that_runs_ahead_is_put_back_to_the_arrival(post, inquiry):
+    ahead = (timezone.now() + timedelta(days=2)).isoformat()
+    post("feedback", {"inquiry": str(inquiry.pk), "type": "click", "occurred_at": ahead})
+    assert Event.objects.get().occurred_at <= timezone.now()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        (b"{", 400, None),
+        (b"\xff\xfe", 400, None),
+        ({"type": "click"}, 422, "inquiry"),
+        ({"inquiry": "x", "type": "clack"}, 422, "type"),
+        ({"inquiry": "x", "type": "click", "colour": 1}, 422, "colour"),
+        ({"inquiry": 5, "type": "click"}, 422, "inquiry"),
+        ({"inquiry": "", "type": "click"}, 422, "inquiry"),
+        ({"inquiry": "x", "type": "click", "value": 1}, 422, "value"),
+        ({"inquiry": "x", "type": "scroll", "value": 1.5}, 422, "value"),
+        ({"inquiry": "x", "type": "rating"}, 422, "value"),
+        ({"inquiry": "x", "type": "rating", "value": 6}, 422, "value"),
+        ({"inquiry": "x", "type": "thumbs", "value": "sideways"}, 422, "value"),
+        ({"inquiry": "x", "type": "nps", "value": -1}, 422, "value"),
+        ({"inquiry": "x", "type": "comment"}, 422, "text"),
+        ({"inquiry": "x", "type": "comment", "text": "a\x00b"}, 422, "text"),
+        ({"inquiry": "x", "type": "click", "occurred_at": "2026-01-01T00:00:00"}, 422, "occurred_at"),
+        ([{"inquiry": "x", "type": "click"}, {"inquiry": "x", "type": "rating", "value": 9}], 422, "[1].value"),
+    ],
+)
+def test_bad_input_is_refused_naming_the_field_and_changes_nothing(post, body, status, field):
+    answer = post("feedback", body)
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json().get("field") == field
+    assert answer.json()["request_id"]
+    assert not Event.objects.exists()
+
+
+def test_without_a_key_nothing_is_said_about_the_project(client):
+    answer = client.post("/api/v1/feedback", "{}", content_type="application/json")
+    assert answer.status_code == 401
+    assert answer.json()["type"].endswith("not-authenticated")
+
+
+def test_a_key_without_the_scope_is_refused(post, project):
+    answer = post("feedback", {"inquiry": "x", "type": "click"}, secret=make_key(project, "inquiries:read"))
+    assert answer.status_code == 403
+    assert "feedback:write" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("state", [{"revoked_at": timezone.now()}, {"expires_at": timezone.now() - timedelta(seconds=1)}])
+def test_a_revoked_or_expired_key_is_refused(post, project, key, state):
+    ApiKey.objects.update(**state)
+    assert post("feedback", {"inquiry": "x", "type": "click"}).status_code == 401
+
+
+def test_only_the_hash_of_a_key_is_stored(project):
+    row, secret = create_key(app=ClientApp.objects.get(project=project), scopes=["feedback:write"])
+    stored = json.dumps(list(ApiKey.objects.values()), default=str)
+    assert secret not in stored
+    assert secret.startswith(row.prefix)
+
+
+def test_an_event_for_an_inquiry_of_another_project_is_not_joined_to_it(post, inquiry, other_project):
+    post("feedback", {"inquiry": str(inquiry.pk), "type": "click"}, secret=make_key(other_project))
+    event = Event.objects.get()
+    assert event.project == other_project
+    assert event.inquiry is None
+
+
+def test_the_wrong_method_is_said_as_a_problem(client, key):
+    answer = client.get("/api/v1/feedback", headers={"Authorization": f"Api-Key {key}"})
+    assert answer.status_code == 405
+
+
+def test_a_callers_request_id_comes_back(post, inquiry):
+    answer = post("feedback", {"inquiry": "order-7", "type": "click"}, X_Request_Id="abc-123")
+    assert answer["X-Request-Id"] == "abc-123"
