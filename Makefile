@@ -23,8 +23,6 @@ demo: setup ## the whole stack with a sample desk, at http://127.0.0.1:8000; Ctr
 	@$(PY) manage.py demo $(ARGS)
 
 test: setup ## the whole suite on real servers (ARGS="tests/serving -k predict" for a part)
-	@echo "PostgreSQL: $${DATABASE_URL:+named by DATABASE_URL}$${DATABASE_URL:-embedded}" | sed 's/DATABASE_URL.*/DATABASE_URL/'
-	@echo "Redis:      $${REDIS_URL:+named by REDIS_URL}$${REDIS_URL:-embedded}" | sed 's/REDIS_URL.*/REDIS_URL/'
 	$(ONE_THREAD) $(PY) -m pytest $(ARGS)
 
 soak: setup ## the large figures: many tasks, many requests, kill storms
@@ -52,4 +50,5 @@ stop: ## stop the stack and the embedded servers
 	@if [ -x $(PY) ]; then $(PY) manage.py stop; $(PY) -m config.embedded stop; else echo "Nothing was set up here."; fi
 
 reset: stop ## delete the data (.enso, and root's under /var/lib/enso), but not .venv
-	@if [ -x $(PY) ]; then $(PY) -m config.embedded reset; else rm -rf .enso; fi
+	@if [ -x $(PY) ]; then $(PY) -m config.embedded reset; ENSO_HOME=.enso-test $(PY) -m config.embedded reset >/dev/null; \
+		else rm -rf .enso .enso-test; fi

@@ -59,21 +59,26 @@ check_disk() {
 free some, then run make again."
 }
 
-# pip writes a package's RECORD last: one without it was cut off, and pip would take it for installed.
+# What pip leaves when it is killed: a package without RECORD, which it writes last, would pass for installed; a name
+# with ~ is the old version put aside while the new one is laid down.
 forget_half_installed() {
     "$python" -c 'if True:
-        import importlib.metadata, shutil
-        for found in importlib.metadata.distributions():
-            if found.files is None:
-                shutil.rmtree(found._path)'
+        import importlib.metadata, pathlib, shutil, sysconfig
+        half = [found._path for found in importlib.metadata.distributions() if found.files is None]
+        for path in [*half, *pathlib.Path(sysconfig.get_path("purelib")).glob("~*")]:
+            shutil.rmtree(path)'
+}
+
+pip_install() {
+    "$python" -m pip install --disable-pip-version-check --no-input --progress-bar off "$@"
 }
 
 install() {
     printf 'setup: installing requirements/%s\n' "$1"
     forget_half_installed
     rm -f "$venv/failed"
-    { "$python" -m pip install --disable-pip-version-check --no-input -r "requirements/$@" || : >"$venv/failed"; } |
-        grep -Ev '^(Requirement already|Looking in|Ignoring) ' || :
+    { pip_install -r "requirements/$@" || : >"$venv/failed"; } |
+        grep -Ev '^ *(Requirement already|Collecting|Looking in|Ignoring|Attempting|Found existing|Uninstalling|Installing|Successfully) ' || :
     if [ -e "$venv/failed" ]; then
         rm -f "$venv/failed"
         fail "not every package could be installed (see above); make again goes on from here."
