@@ -115,9 +115,9 @@ def _best(scores: Floats, ids: Ints) -> tuple[int, float]:
 class Distances:
     """score(i) = base_i + weight · f(cosine to the nearest covered or picked item), f falling in the cosine.
 
-    ``nearest`` [N] are the cosines to what is covered already, from the cache; with None they are computed for active
-    items only, from ``covered`` [L, d], and f(−1) bounds the others. ``base`` [N] is −inf for items that must not be
-    picked. ``rows(at)`` gives embeddings as float32.
+    ``nearest`` [N] are cosines that bound those to what is covered from below. With ``current`` they are the cosines
+    themselves, from the cache; otherwise they are computed from ``covered`` [L, d] as items become active. ``base`` [N]
+    is −inf for items that must not be picked. ``rows(at)`` gives embeddings as float32.
     """
 
     def __init__(
@@ -129,10 +129,11 @@ class Distances:
         distance: Callable[[Floats], Floats],
         *,
         covered: Floats,
-        nearest: Floats | None = None,
+        nearest: Floats,
+        current: bool,
     ) -> None:
         self.ids, self._rows, self._base, self._weight, self._distance = ids, rows, base, weight, distance
-        self._covered, self._nearest = covered, nearest
+        self._covered, self._nearest, self._current = covered, nearest, current
         self._x: Floats = np.empty((0, covered.shape[1]), dtype=np.float32)
         self._active: Ints = np.empty(0, dtype=np.int64)
         self.cosine: Floats = np.empty(0, dtype=np.float32)
@@ -140,12 +141,11 @@ class Distances:
         self._picked: list[Floats] = []
 
     def bounds(self) -> Floats:
-        nearest = np.full(1, -1.0, dtype=np.float32) if self._nearest is None else self._nearest
-        return np.asarray(self._base + np.float32(self._weight) * self._distance(nearest), dtype=np.float32)
+        return np.asarray(self._base + np.float32(self._weight) * self._distance(self._nearest), dtype=np.float32)
 
     def activate(self, at: Ints) -> None:
         x = self._rows(at)
-        cosine = nearest_cosines(x, self._covered) if self._nearest is None else self._nearest[at]
+        cosine = self._nearest[at] if self._current else nearest_cosines(x, self._covered)
         for row in self._picked:
             cosine = np.maximum(cosine, _dots(x, row))
         self._x, self._active = np.concatenate([self._x, x]), np.concatenate([self._active, at])

@@ -15,10 +15,12 @@ import numpy as np
 
 from learning.selection.greedy import Distances, lazy_greedy
 from learning.selection.picks import Picks, reasons_for
-from learning.selection.state import Floats, Ints, SelectionState, rows_of
+from learning.selection.state import Floats, Ints, SelectionState, blocks, rows_of
 from learning.selection.uncertainty import measure, uncertainties
 
 AFFORDABLE = 256  # covered items that the cache takes in at once; with more, distances are computed for candidates only
+LANDMARKS = 32  # covered items whose distances bound the others': enough to keep most of the pool out of the active set
+SLACK = 1e-6  # of a cosine: the bound and the exact value come from products of different shapes
 
 
 def half_distance(cosine: Floats) -> Floats:
@@ -61,16 +63,27 @@ def distance_problem(state: SelectionState, unsure: Floats, alpha: float) -> Dis
     """The greedy problem over the open items of the pool."""
     base = np.full(len(state.pool), -np.inf, dtype=np.float32)
     base[state.open] = unsure[state.open]
-    cached = state.cache.behind(state) <= AFFORDABLE
+    covered = np.asarray(state.labeled, dtype=np.float32)
+    current = state.cache.behind(state) <= AFFORDABLE
     return Distances(
         lambda at: rows_of(state.pool, at),
         state.ids,
         base,
         alpha,
         half_distance,
-        covered=np.asarray(state.labeled, dtype=np.float32),
-        nearest=state.nearest() if cached else None,
+        covered=covered,
+        nearest=state.nearest() if current else _at_least(state, covered),
+        current=current,
     )
+
+
+def _at_least(state: SelectionState, covered: Floats) -> Floats:
+    """Lower bounds of the cosines to the nearest covered item [N]: those to a few of them."""
+    some = covered[np.linspace(0, len(covered) - 1, num=min(LANDMARKS, len(covered)), dtype=np.int64)]
+    cosines = np.full(len(state.pool), -1.0, dtype=np.float32)
+    for part in blocks(len(cosines)):
+        cosines[part] = (rows_of(state.pool, part) @ some.T).max(axis=1, initial=-1.0) - SLACK
+    return cosines
 
 
 def _distances(state: SelectionState, chosen: Ints) -> list[float]:
