@@ -38,7 +38,7 @@ types: setup ## mypy
 	$(PY) -m mypy $(PACKAGES) benchmarks
 
 docs: setup ## the documentation, in out/site
-	$(PY) -m mkdocs build --strict --quiet --site-dir out/site
+	$(PY) -m mkdocs build --strict --site-dir out/site
 
 bench: setup ## the quick benchmarks, as JSON in out/bench
 	@mkdir -p out/bench

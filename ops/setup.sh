@@ -59,12 +59,15 @@ check_disk() {
 free some, then run make again."
 }
 
-# What pip leaves when it is killed: a package without RECORD, which it writes last, would pass for installed; a name
-# with ~ is the old version put aside while the new one is laid down.
+# What pip leaves when it is killed would pass for installed: a package without RECORD, which is written last, or with
+# files that are gone. A name with ~ is an old version put aside while the new one is laid down.
 forget_half_installed() {
     "$python" -c 'if True:
         import importlib.metadata, pathlib, shutil, sysconfig
-        half = [found._path for found in importlib.metadata.distributions() if found.files is None]
+        def whole(found):
+            files = found.files
+            return files is not None and all(file.suffix == ".pyc" or file.locate().exists() for file in files)
+        half = [found._path for found in importlib.metadata.distributions() if not whole(found)]
         for path in [*half, *pathlib.Path(sysconfig.get_path("purelib")).glob("~*")]:
             shutil.rmtree(path)'
 }
