@@ -15,8 +15,11 @@ TARGETS = {"setup", "demo", "test", "soak", "lint", "types", "docs", "bench", "s
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
+    return _new_clone(tmp_path / "a clone")
+
+
+def _new_clone(folder: Path) -> Path:
     """A clone with nothing but the set-up, whose name has a space in it."""
-    folder = tmp_path / "a clone"
     (folder / "ops").mkdir(parents=True)
     shutil.copy(ROOT / "ops" / "setup.sh", folder / "ops")
     shutil.copytree(ROOT / "requirements", folder / "requirements")
@@ -70,32 +73,50 @@ def test_a_python_without_venv_is_told_what_to_install(clone: Path) -> None:
     assert "python3.11 has no venv module: install it" in done.stderr
 
 
-@pytest.mark.processes
-def test_a_shim_that_fails_is_passed_over_for_a_python_that_works(clone: Path) -> None:
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A clone where every shim fails, pyenv holds a Python that works, and the packages cannot be installed."""
+    clone = _new_clone(tmp_path_factory.mktemp("setup") / "a clone")
     for name in ("python3.11", "python3.12", "python3"):
         _program(clone / "programs", name, "exit 127")
     version = clone / ".pyenv" / "versions" / "3.11.99"
     version.mkdir(parents=True)
     _program(version / "bin", "python3", f'exec {os.path.realpath(sys.executable)} "$@"')
     (clone / "requirements" / "dev.lock").write_text("nothing-of-this-name==0\n")
-    done = _setup(clone, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    return clone, _setup(clone, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+
+
+@pytest.mark.processes
+def test_a_shim_that_fails_is_passed_over_for_a_python_that_works(
+    interrupted: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    clone, done = interrupted
     assert "making .venv with Python" in done.stdout
     assert (clone / ".venv" / "bin" / "python").exists()
+
+
+@pytest.mark.processes
+def test_an_installation_that_failed_is_not_taken_for_done(
+    interrupted: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    clone, done = interrupted
+    assert done.returncode == 1
     assert "make again goes on from here" in done.stderr
     assert not (clone / ".venv" / "installed").exists()
 
 
 @pytest.mark.processes
-def test_a_package_that_was_cut_off_while_it_was_installed_is_forgotten(clone: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", clone / ".venv"], check=True)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    half = clone / ".venv" / "lib" / version / "site-packages" / "half-1.0.dist-info"
+def test_a_package_that_was_cut_off_while_it_was_installed_is_forgotten(
+    interrupted: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    clone, _ = interrupted
+    (packages,) = (clone / ".venv" / "lib").glob("python*/site-packages")
+    half, aside = packages / "half-1.0.dist-info", packages / "~alf"
     half.mkdir()
-    aside = half.with_name("~alf")
     aside.mkdir()
     (half / "METADATA").write_text("Metadata-Version: 2.1\nName: half\nVersion: 1.0\n")
-    (clone / "requirements" / "dev.lock").write_text("half==1.0\n")
-    done = _setup(clone, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
-    assert done.returncode == 1
+    again = _setup(clone, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    assert again.returncode == 1
     assert not half.exists()
     assert not aside.exists()
+    assert "making .venv" not in again.stdout
