@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from django.urls import include, path
+from django.contrib.auth.views import LogoutView
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+import config.pages
 import feedback.api
 import feedback.jobs_api
 import labeling.api
+import labeling.urls
+import learning.urls
 import serving.api
 from config import health
 
@@ -30,8 +34,21 @@ api = [
     path("models/<int:number>/rollback", serving.api.ModelAction.as_view(action="rollback"), name="model-rollback"),
 ]
 
+pages: list[URLPattern | URLResolver] = [
+    path("", config.pages.home, name="home"),
+    path("sign-in", config.pages.SignIn.as_view(), name="sign-in"),
+    path("sign-out", LogoutView.as_view(), name="sign-out"),
+    path("preferences", config.pages.preferences, name="preferences"),
+    path("language", config.pages.language, name="language"),
+    path("theme", config.pages.theme, name="theme"),
+    path("p/<slug:slug>/", config.pages.project, name="project"),
+    path("p/<slug:slug>/", include(labeling.urls.pages)),
+    path("p/<slug:slug>/", include(learning.urls.pages)),
+]
+
 urlpatterns = [
-    path("api/v1/", include(api)),
+    path("", include(pages)),
+    path("api/v1/", include([*api, *labeling.urls.endpoints])),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("healthz", health.healthz, name="healthz"),

@@ -24,6 +24,7 @@ class Resolution(models.TextChoices):
     SINGLE = "single", "One annotation was asked for"
     AGREED = "agreed", "Annotators agreed"
     EXPERT = "expert", "An expert decided"
+    AGENT = "agent", "A support agent resolved the case"
 
 
 class LabelTask(models.Model):
@@ -90,24 +91,31 @@ class Slot(models.Model):
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     token = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
+    # Prefetched: held for a short while so that the next item is there at once, and given back when nobody comes for it.
+    reserved = models.BooleanField(default=False)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["task", "number"], name="slot_number_once"),
             models.UniqueConstraint(fields=["task", "annotator"], name="slot_annotator_once_per_task"),
             models.CheckConstraint(
-                condition=Q(state="open", annotator=None, token=None, lease_expires_at=None)
+                condition=Q(state="open", annotator=None, token=None, lease_expires_at=None, reserved=False)
                 | Q(state="leased", annotator__isnull=False, token__isnull=False, lease_expires_at__isnull=False)
-                | Q(state="done", annotator__isnull=False, token__isnull=False),
+                | Q(state="done", annotator__isnull=False, token__isnull=False, reserved=False),
                 name="slot_state_matches_lease",
+            ),
+            # In each project and role a person works on one item and has at most one more waiting.
+            models.UniqueConstraint(
+                fields=["annotator", "project", "role", "reserved"],
+                condition=Q(state="leased"),
+                name="slot_one_in_hand",
             ),
         ]
         indexes = [
             # The claim: best open slot of a project and role.
             models.Index(fields=["project", "role", "-priority", "id"], condition=Q(state="open"), name="slot_claim"),
-            # Leases that ran out go back to the queue; a person's live lease is found again.
+            # Leases that ran out go back to the queue.
             models.Index(fields=["project", "lease_expires_at"], condition=Q(state="leased"), name="slot_leased"),
-            models.Index(fields=["annotator"], condition=Q(state="leased"), name="slot_held_by"),
         ]
 
     def __str__(self) -> str:
@@ -138,6 +146,45 @@ class Annotation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.annotator_id} says {self.category_id} on {self.task_id}"
+
+
+class SkipReason(models.TextChoices):
+    NONE = "", "No reason given"
+    UNCLEAR = "unclear", "I cannot tell what is asked"
+    SEVERAL = "several", "Several categories fit"
+    MISSING = "missing", "No category fits"
+    LANGUAGE = "language", "I do not read this language"
+    ESCALATED = "escalated", "Escalated to an agent"
+
+
+class Skip(models.Model):
+    """A person passed on a task: it is not handed to them again."""
+
+    task = models.ForeignKey(LabelTask, on_delete=models.CASCADE, related_name="skips")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    reason = models.CharField(max_length=10, choices=SkipReason, default=SkipReason.NONE, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "annotator"], name="skip_once_per_person")]
+        indexes = [models.Index(fields=["annotator", "-created_at"], name="skip_history")]
+
+    def __str__(self) -> str:
+        return f"{self.annotator_id} skipped {self.task_id}"
+
+
+class Flag(models.Model):
+    """A person asks the lead to look at a task. Flagging changes nothing in the queue."""
+
+    task = models.ForeignKey(LabelTask, on_delete=models.CASCADE, related_name="flags")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "annotator"], name="flag_once_per_person")]
+
+    def __str__(self) -> str:
+        return f"{self.annotator_id} flagged {self.task_id}"
 
 
 class LabelSource(models.TextChoices):

@@ -9,16 +9,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
+from django.utils import timezone
 
 from labeling.models import LabelTask, Slot, SlotRole, SlotState, TaskState
 
 EXPERT_PRIORITY = 10.0
+RESERVE_SECONDS = 120.0
+_OPENED: dict[str, Any] = {
+    "state": SlotState.OPEN, "annotator": None, "token": None, "lease_expires_at": None, "reserved": False,
+}  # fmt: skip
 
 _RELEASE_EXPIRED = """
-UPDATE labeling_slot SET state = 'open', annotator_id = NULL, token = NULL, lease_expires_at = NULL
+UPDATE labeling_slot SET state = 'open', annotator_id = NULL, token = NULL, lease_expires_at = NULL, reserved = false
 WHERE id IN (
     SELECT id FROM labeling_slot
     WHERE project_id = %(project)s AND state = 'leased' AND lease_expires_at < now()
@@ -27,16 +33,27 @@ WHERE id IN (
 
 _CLAIM = """
 UPDATE labeling_slot SET state = 'leased', annotator_id = %(annotator)s, token = %(token)s,
-    lease_expires_at = now() + make_interval(secs => %(seconds)s)
+    lease_expires_at = now() + make_interval(secs => %(seconds)s), reserved = %(reserve)s
 WHERE id = (
     SELECT s.id FROM labeling_slot s
     WHERE s.project_id = %(project)s AND s.role = %(role)s AND s.state = 'open'
       AND NOT EXISTS (SELECT 1 FROM labeling_slot o WHERE o.task_id = s.task_id AND o.annotator_id = %(annotator)s)
       AND NOT EXISTS (SELECT 1 FROM labeling_annotation a WHERE a.task_id = s.task_id AND a.annotator_id = %(annotator)s)
+      AND NOT EXISTS (SELECT 1 FROM labeling_skip k WHERE k.task_id = s.task_id AND k.annotator_id = %(annotator)s)
     ORDER BY s.priority DESC, s.id
     FOR UPDATE OF s SKIP LOCKED
     LIMIT 1)
 RETURNING id, task_id, lease_expires_at
+"""
+
+
+# A reserved slot becomes the one in hand; the unique constraint holds that there is no other.
+_PROMOTE = """
+UPDATE labeling_slot s SET reserved = false, lease_expires_at = now() + make_interval(secs => %(seconds)s)
+WHERE annotator_id = %(annotator)s AND project_id = %(project)s AND role = ANY(%(roles)s) AND state = 'leased' AND reserved
+  AND NOT EXISTS (SELECT 1 FROM labeling_slot h WHERE h.annotator_id = s.annotator_id AND h.project_id = s.project_id
+                  AND h.role = s.role AND h.state = 'leased' AND NOT h.reserved)
+RETURNING id, task_id, role, token, lease_expires_at
 """
 
 
@@ -48,6 +65,8 @@ class Lease:
     task_id: int
     token: uuid.UUID
     expires_at: datetime
+    role: str
+    annotator_id: int
 
 
 def open_slots(task: LabelTask) -> None:
@@ -70,52 +89,113 @@ def open_expert_slot(task: LabelTask) -> None:
     )
 
 
-def claim(*, project_id: int, annotator_id: int, roles: Sequence[str], seconds: float) -> Lease | None:
-    """The caller's live lease, or the best open slot of the first of `roles` that has one; None when there is nothing."""
+def claim(
+    *, project_id: int, annotator_id: int, roles: Sequence[str], seconds: float, reserve: bool = False
+) -> Lease | None:
+    """The caller's live lease, or the best open slot of the first of `roles` that has one; None when there is nothing.
+
+    With `reserve` it is the item after that one: held for a short while, and in hand once the first is answered.
+    """
+    given: dict[str, Any] = {"project": project_id, "annotator": annotator_id, "seconds": seconds, "roles": list(roles)}
     with transaction.atomic(), connection.cursor() as cursor:
-        # Two tabs of one person take turns; different people never wait for each other.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", [f"queue:{project_id}:{annotator_id}"])
+        take_turn(project_id=project_id, annotator_id=annotator_id)
         cursor.execute(_RELEASE_EXPIRED, {"project": project_id})
-        if held := live_lease(project_id=project_id, annotator_id=annotator_id):
+        if held := _held(project_id, annotator_id, roles, reserved=reserve):
             return held
+        if not reserve and (promoted := _promote(cursor, given)):
+            return promoted
         for role in roles:
             token = uuid.uuid4()
-            cursor.execute(
-                _CLAIM,
-                {"project": project_id, "annotator": annotator_id, "role": role, "token": token, "seconds": seconds},
-            )
+            cursor.execute(_CLAIM, {**given, "role": role, "token": token, "reserve": reserve})
             if row := cursor.fetchone():
-                return Lease(row[0], row[1], token, row[2])
+                return Lease(row[0], row[1], token, row[2], role, annotator_id)
     return None
 
 
+def take_turn(*, project_id: int, annotator_id: int) -> None:
+    """Two tabs of one person take turns until the end of the transaction; different people never wait for each other."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", [f"queue:{project_id}:{annotator_id}"])
+
+
 def live_lease(*, project_id: int, annotator_id: int) -> Lease | None:
+    """What a person has in hand (not what waits for them)."""
+    return _held(project_id, annotator_id, SlotRole.values, reserved=False)
+
+
+def _held(project_id: int, annotator_id: int, roles: Sequence[str], *, reserved: bool) -> Lease | None:
     slot = (
-        Slot.objects.filter(annotator_id=annotator_id, project_id=project_id, state=SlotState.LEASED)
+        Slot.objects.filter(
+            annotator_id=annotator_id, project_id=project_id, role__in=roles, state=SlotState.LEASED, reserved=reserved
+        )
         .order_by("id")
         .first()
     )
     if slot is None or slot.token is None or slot.lease_expires_at is None:
         return None
-    return Lease(slot.pk, slot.task_id, slot.token, slot.lease_expires_at)
+    return Lease(slot.pk, slot.task_id, slot.token, slot.lease_expires_at, slot.role, annotator_id)
+
+
+def promote_reserved(*, project_id: int, annotator_id: int, role: str, seconds: float) -> Lease | None:
+    """The item that waited is now the one in hand; None when nothing waited."""
+    with connection.cursor() as cursor:
+        return _promote(cursor, {"project": project_id, "annotator": annotator_id, "roles": [role], "seconds": seconds})
+
+
+def _promote(cursor: Any, given: dict[str, Any]) -> Lease | None:
+    cursor.execute(_PROMOTE, given)
+    row = cursor.fetchone()
+    return Lease(row[0], row[1], row[3], row[4], row[2], given["annotator"]) if row else None
+
+
+def role_of(*, task_id: int, token: uuid.UUID) -> str:
+    """The role that a lease was given for; the annotator's where it is lost."""
+    role = Slot.objects.filter(task_id=task_id, token=token).values_list("role", flat=True).first()
+    return role or SlotRole.ANNOTATOR
 
 
 def extend(*, task_id: int, annotator_id: int, token: uuid.UUID, seconds: float) -> datetime | None:
-    """Renew a live lease (heartbeat); None when it is lost."""
-    with connection.cursor() as cursor:
+    """Renew a live lease (heartbeat), and what waits behind it; None when it is lost."""
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "UPDATE labeling_slot SET lease_expires_at = now() + make_interval(secs => %s) "
-            "WHERE task_id = %s AND annotator_id = %s AND token = %s AND state = 'leased' RETURNING lease_expires_at",
+            "WHERE task_id = %s AND annotator_id = %s AND token = %s AND state = 'leased' "
+            "RETURNING lease_expires_at, project_id",
             [seconds, task_id, annotator_id, token],
         )
         row = cursor.fetchone()
-    return row[0] if row else None
+        if row is None:
+            return None
+        cursor.execute(
+            "UPDATE labeling_slot SET lease_expires_at = now() + make_interval(secs => %s) "
+            "WHERE annotator_id = %s AND project_id = %s AND state = 'leased' AND reserved",
+            [RESERVE_SECONDS, annotator_id, row[1]],
+        )
+    expires: datetime = row[0]
+    return expires
 
 
 def release(*, task_id: int, annotator_id: int, token: uuid.UUID) -> bool:
     """Give a slot back unanswered; False when the lease was already lost."""
     held = Slot.objects.filter(task_id=task_id, annotator_id=annotator_id, token=token, state=SlotState.LEASED)
-    return bool(held.update(state=SlotState.OPEN, annotator=None, token=None, lease_expires_at=None))
+    return bool(held.update(**_OPENED))
+
+
+def take_back(slot: Slot, *, seconds: float) -> Lease:
+    """A person undoes an answer: its slot is in their hand again, and what they had in hand waits behind it.
+
+    The caller holds the task's row and has the person's turn.
+    """
+    own = Slot.objects.filter(
+        annotator_id=slot.annotator_id, project_id=slot.project_id, role=slot.role, state=SlotState.LEASED
+    ).exclude(pk=slot.pk)
+    own.filter(reserved=True).update(**_OPENED)
+    own.update(reserved=True)
+    slot.state, slot.token, slot.reserved = SlotState.LEASED, uuid.uuid4(), False
+    slot.lease_expires_at = timezone.now() + timedelta(seconds=seconds)
+    slot.save(update_fields=["state", "annotator", "token", "reserved", "lease_expires_at"])
+    assert slot.annotator_id is not None
+    return Lease(slot.pk, slot.task_id, slot.token, slot.lease_expires_at, slot.role, slot.annotator_id)
 
 
 def reprioritise(*, priorities: dict[int, float]) -> int:
@@ -129,7 +209,7 @@ def reprioritise(*, priorities: dict[int, float]) -> int:
             "WHERE t.id = v.id AND t.state = 'open' AND t.kind <> 'audit' AND t.priority IS DISTINCT FROM v.priority",
             [ids, values],
         )
-        changed = cursor.rowcount
+        changed: int = cursor.rowcount
         cursor.execute(
             "UPDATE labeling_slot s SET priority = v.priority FROM unnest(%s::bigint[], %s::float8[]) AS v(id, priority), "
             "labeling_labeltask t WHERE s.task_id = v.id AND t.id = v.id AND s.state = 'open' AND s.role = 'annotator' "
@@ -140,8 +220,8 @@ def reprioritise(*, priorities: dict[int, float]) -> int:
 
 
 def close_open_slots(task: LabelTask) -> None:
-    """A settled task hands out nothing more."""
-    Slot.objects.filter(task=task, state=SlotState.OPEN).delete()
+    """A settled task hands out nothing more; who still holds it has an `extra` answer."""
+    Slot.objects.filter(task=task).exclude(state=SlotState.DONE).delete()
 
 
 def counts(*, project_id: int) -> dict[str, int]:

@@ -137,6 +137,12 @@ def _settle(task: LabelTask, annotation: Annotation) -> None:
 
 
 def _resolve(task: LabelTask, category_id: int, resolution: Resolution, source: LabelSource) -> None:
+    _close(task, category_id, resolution)
+    seen = Annotation.objects.filter(task=task, extra=False, saw_suggestion=True).exists()
+    settle_label(inquiry=task.inquiry, category_id=category_id, source=source, saw_suggestion=seen)
+
+
+def _close(task: LabelTask, category_id: int, resolution: Resolution) -> None:
     queue.close_open_slots(task)
     task.state, task.category_id, task.resolution, task.resolved_at = (
         TaskState.RESOLVED,
@@ -145,8 +151,6 @@ def _resolve(task: LabelTask, category_id: int, resolution: Resolution, source: 
         timezone.now(),
     )
     task.save(update_fields=["state", "category", "resolution", "resolved_at"])
-    seen = Annotation.objects.filter(task=task, extra=False, saw_suggestion=True).exists()
-    settle_label(inquiry=task.inquiry, category_id=category_id, source=source, saw_suggestion=seen)
 
 
 def settle_label(*, inquiry: Inquiry, category_id: int, source: LabelSource, saw_suggestion: bool = False) -> Label:
@@ -167,15 +171,6 @@ def settle_label(*, inquiry: Inquiry, category_id: int, source: LabelSource, saw
     return label
 
 
-def skip(*, project_id: int, task_id: int, annotator_id: int, token: uuid.UUID) -> None:
-    """Give a task back for somebody else; 409 when the lease was already lost."""
-    own = LabelTask.objects.filter(pk=task_id, project_id=project_id).exists()
-    if not own:
-        raise not_found("task")
-    if not queue.release(task_id=task_id, annotator_id=annotator_id, token=token):
-        raise lease_lost()
-
-
 def lease_lost() -> Problem:
     return Problem(409, "lease-lost", "Your lease on this task ran out. Take the next one.", field="token")
 
@@ -194,7 +189,30 @@ def resolve_escalation(*, escalation_id: int, agent_id: int, category_id: int, r
         escalation.assignee_id, escalation.resolved_at = agent_id, timezone.now()
         escalation.save()
         settle_label(inquiry=escalation.inquiry, category_id=category_id, source=LabelSource.AGENT)
+        _settle_by_agent(escalation.inquiry, category_id)
     return escalation
+
+
+def _settle_by_agent(inquiry: Inquiry, category_id: int) -> None:
+    """Nobody needs to label what an agent has decided. An audit task stays: it must be answered blind, as it was drawn."""
+    open_ones = LabelTask.objects.select_for_update().exclude(kind=TaskKind.AUDIT)
+    task = open_ones.filter(inquiry=inquiry, state__in=[TaskState.OPEN, TaskState.DISPUTED]).first()
+    if task is not None:
+        _close(task, category_id, Resolution.AGENT)
+
+
+def withdraw_label(*, inquiry: Inquiry) -> None:
+    """A settled category is no longer one. The row stays, without a category. The caller holds the transaction."""
+    label = Label.objects.select_for_update().filter(inquiry=inquiry).first()
+    if label is None or label.category_id is None:
+        return
+    label.category, label.revision, label.settled_at = None, label.revision + 1, timezone.now()
+    label.save()
+    outbox.publish(
+        kind="label.withdrawn",
+        project_id=inquiry.project_id,
+        payload={"inquiry": str(inquiry.pk), "revision": label.revision},
+    )
 
 
 def import_label(*, inquiry: Inquiry, category_id: int) -> Label:

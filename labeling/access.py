@@ -1,0 +1,70 @@
+"""Which project a page is about, and whether the person who asks may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+
+from feedback.models import Membership, Project, Role, User
+
+EVERYBODY = frozenset(Role.values)
+LABELERS = frozenset({Role.ANNOTATOR, Role.EXPERT})
+AGENTS = frozenset({Role.AGENT, Role.LEAD, Role.ADMIN})
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A signed-in person in one of their projects."""
+
+    user: User
+    project: Project
+    roles: frozenset[str]
+
+    @property
+    def language(self) -> str:
+        return str(self.user.preferences.get("language") or "")
+
+
+def visitor(request: HttpRequest, slug: str) -> Visitor:
+    """Raises 404 for a project that is not theirs, exactly as for one that does not exist."""
+    assert isinstance(request.user, User)
+    rows = Membership.objects.filter(user=request.user, project__slug=slug).select_related("project")
+    found = list(rows)
+    if not found:
+        raise Http404(_("There is no such project, or you are not a member of it."))
+    return Visitor(request.user, found[0].project, frozenset(m.role for m in found))
+
+
+View = Callable[..., HttpResponse]
+
+
+def page(*roles: str) -> Callable[[Callable[..., HttpResponse]], View]:
+    """A view `(request, visitor, …)` under `/p/<slug>/`, for people who have one of `roles` there; else 403 naming it."""
+
+    def decorate(view: Callable[..., HttpResponse]) -> View:
+        @login_required
+        @wraps(view)
+        def guarded(request: HttpRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
+            who = visitor(request, slug)
+            if not who.roles & set(roles):
+                raise PermissionDenied(missing(roles, who.project))
+            return view(request, who, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def missing(roles: tuple[str, ...], project: Project) -> str:
+    names = sorted(str(Role(r).label) for r in roles)
+    return _("This page needs one of these roles in %(project)s: %(roles)s. A lead of the project can give it.") % {
+        "project": project.name,
+        "roles": ", ".join(_(n) for n in names),
+    }

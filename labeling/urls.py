@@ -1,0 +1,24 @@
+"""The desk and the console: their pages, and what the desk asks for beyond the queue itself."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, path
+
+from labeling import api, console, desk
+
+pages: list[URLPattern | URLResolver] = [
+    path("label", desk.desk, name="desk"),
+    path("adjudicate", desk.adjudicate, name="adjudicate"),
+    path("cases", console.cases, name="cases"),
+    path("cases/<int:case_id>", console.case, name="case"),
+    path("cases/<int:case_id>/resolve", console.resolve, name="case-resolve"),
+    path("cases/<int:case_id>/assign", console.assign, name="case-assign"),
+]
+
+endpoints: list[URLPattern | URLResolver] = [
+    path("queue/status", api.DeskStatus.as_view(), name="queue-status"),
+    path("tasks/<int:task_id>/skip", api.TaskSkip.as_view(), name="task-skip"),
+    path("tasks/<int:task_id>/escalate", api.TaskEscalate.as_view(), name="task-escalate"),
+    path("tasks/<int:task_id>/flag", api.TaskFlag.as_view(), name="task-flag"),
+    path("tasks/<int:task_id>/undo", api.TaskUndo.as_view(), name="task-undo"),
+]

@@ -1,0 +1,82 @@
+"""Why a person is asked, in their own language. `task.reason` is data; an unknown rule is named and nothing breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from labeling.models import LabelTask, TaskKind
+
+
+@dataclass(frozen=True)
+class Why:
+    """`blind` names no category, so that it suggests none; `seen` may, once the person has asked for the suggestion."""
+
+    blind: str
+    seen: str
+
+
+def why(task: LabelTask, names: Mapping[str, str]) -> Why:
+    """The reason of a task in words; `names` are the project's categories by key, in the reader's language."""
+    if task.kind == TaskKind.AUDIT:
+        return _same(
+            _("Drawn at random to measure how often the model is right. It is shown to everybody without a suggestion.")
+        )
+    if task.kind == TaskKind.IMPORTED:
+        return _same(_("Imported for labeling."))
+    reason = task.reason if isinstance(task.reason, dict) else {}
+    rule = str(reason.get("rule", ""))
+    if rule == "margin":
+        return _between(reason.get("between"), names)
+    return _same(_single(rule))
+
+
+def _single(rule: str) -> str:
+    known = {
+        "": _("A person was asked for."),
+        "random": _("Drawn at random, so that the model also meets what it does not expect."),
+        "entropy": _("The model spreads its guess over many categories."),
+        "least_confidence": _("The model is not sure of its best guess."),
+        "coverage": _("Nothing labeled so far is close to this inquiry."),
+        "herding": _("Many similar inquiries are unsure: one label here helps all of them."),
+        "typical": _("It stands for many similar inquiries that nobody has labeled yet."),
+    }
+    return known.get(rule) or _("Chosen by the rule “%(rule)s”.") % {"rule": rule[:60]}
+
+
+def _between(pairs: Any, names: Mapping[str, str]) -> Why:
+    """“Split 48 to 46 between Refund and Delivery”; malformed data falls back to the general sentence."""
+    try:
+        (a, x), (b, y) = ((str(p["category"]), round(100 * float(p["share"]))) for p in pairs[:2])
+    except (TypeError, KeyError, ValueError, OverflowError):
+        return _same(_("The model is not sure between two categories."))
+    shares = {"x": x, "y": y}
+    return Why(
+        _("The model wavers between two categories: %(x)s %% to %(y)s %%.") % shares,
+        _("The model wavers: %(x)s %% %(a)s, %(y)s %% %(b)s.") % {**shares, "a": names.get(a, a), "b": names.get(b, b)},
+    )
+
+
+def _same(text: str) -> Why:
+    return Why(text, text)
+
+
+def case_reasons(reasons: Any) -> list[str]:
+    """Why a customer waits for a person, as sentences."""
+    return [_case_reason(r) for r in reasons if isinstance(r, dict)] if isinstance(reasons, list) else []
+
+
+def _case_reason(reason: Mapping[str, Any]) -> str:
+    code, detail = str(reason.get("code", "")), str(reason.get("detail") or "")
+    known = {
+        "high_risk": _("High-risk category"),
+        "angry": _("The customer sounds angry"),
+        "unsure": _("The model is unsure"),
+        "annotator": _("An annotator asks for an agent"),
+        "app": _("The app asks for a person"),
+    }
+    words = known.get(code, code or _("No reason given"))
+    return f"{words}: {detail}" if detail and code in ("annotator", "app") else words

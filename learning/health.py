@@ -1,0 +1,153 @@
+"""What the loop-health page says: figures of `selectors`, in words, in the reader's language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from feedback.models import Job, JobState, Project
+from labeling import selectors as labeling_selectors
+from labeling.access import AGENTS, Visitor
+from learning import selectors
+from learning.wording import duration, since
+from serving.models import ModelVersion
+
+# Fewer shared items than this leave Cohen's κ too uncertain to act on (the policy table starts here).
+ENOUGH_SHARED = 50
+UNFINISHED = (JobState.RUNNING, JobState.QUEUED, JobState.FAILED)
+
+
+def figures(who: Visitor) -> dict[str, Any]:
+    """Context of the figures' template."""
+    project = who.project
+    pk, waiting = project.pk, selectors.labels_since_training(project=project)
+    kappa, shared = labeling_selectors.mean_kappa(project_id=pk)
+    jobs = selectors.jobs(project_id=pk)
+    sentence, detail = headline(project, waiting)
+    return {
+        "project": project, "sentence": sentence, "detail": detail, "stages": _stages(who, waiting, jobs),
+        "accuracy": selectors.audited_accuracy(project_id=pk), "unanswered": selectors.unanswered_audits(project_id=pk),
+        "enough_audited": selectors.ENOUGH_AUDITED, "auto": selectors.answered_by_model(project_id=pk),
+        "kappa": kappa, "shared": shared, "enough_shared": ENOUGH_SHARED,
+        "models": [_version(m) for m in selectors.models(project_id=pk)], "jobs": [_job(j) for j in jobs],
+    }  # fmt: skip
+
+
+def headline(project: Project, waiting: selectors.Waiting) -> tuple[str, str]:
+    """One sentence first, and one that explains it."""
+    if (way := selectors.journey(project_id=project.pk)) is not None:
+        return _fastest_way(way)
+    if selectors.live_models(project_id=project.pk):
+        return (
+            _("A model is live. No label from the queue has reached it yet."),
+            _("It learned from labels that were imported, or from the categories alone."),
+        )
+    missing = max(project.retrain_after_labels - waiting.count, 0)
+    starts = ngettext(
+        "The first training starts after %(n)s more label.", "The first training starts after %(n)s more labels.", missing
+    )  # fmt: skip
+    return (
+        _("No model has been trained yet: answers come from the categories' names, descriptions and examples."),
+        starts % {"n": missing},
+    )
+
+
+def _fastest_way(way: selectors.Journey) -> tuple[str, str]:
+    steps = {
+        "labeling": _("labeling"),
+        "waiting": _("waiting for the next training"),
+        "training": _("training and gates"),
+    }
+    first = _("Feedback to live model: %(time)s. Slowest step: %(step)s.")
+    labels = ngettext(
+        "Median of the %(n)s label that the newest version was the first to learn:",
+        "Median of the %(n)s labels that the newest version was the first to learn:",
+        way.labels,
+    )
+    parts = _("labeling %(a)s, waiting for a training %(b)s, training and gates %(c)s.")
+    values = {"a": duration(way.labeling), "b": duration(way.waiting), "c": duration(way.training)}
+    return (
+        first % {"time": duration(way.total), "step": steps[way.slowest]},
+        f"{labels % {'n': way.labels}} {parts % values}",
+    )
+
+
+def _stages(who: Visitor, waiting: selectors.Waiting, jobs: list[Job]) -> list[dict[str, Any]]:
+    """The loop as a strip: each stage with its count, what has waited longest, and where to go."""
+    pk = who.project.pk
+    now, before = selectors.arrivals(project_id=pk)
+    tasks, disputes = selectors.open_tasks(project_id=pk), selectors.disputed_tasks(project_id=pk)
+    cases = selectors.open_cases(project_id=pk)
+    return [
+        _stage(_("Inquiries, 24 h"), now, _trend(now, before)),
+        _stage(_("To be labeled"), tasks.count, since(tasks.since), _link("desk", who, "annotator")),
+        _stage(_("Disputed"), disputes.count, since(disputes.since), _link("adjudicate", who, "expert")),
+        _stage(_("Escalations"), cases.count, since(cases.since), _link("cases", who, *AGENTS)),
+        _stage(_("New labels"), f"{waiting.count} / {who.project.retrain_after_labels}", since(waiting.since)),
+        _training(jobs),
+        _live(pk),
+    ]
+
+
+def _training(jobs: list[Job]) -> dict[str, Any]:
+    job = next((j for j in jobs if j.kind == "train" and j.state in UNFINISHED), None)
+    if job is None:
+        return _stage(_("Training"), "–", _("not running"), "#jobs")
+    return _stage(_("Training"), f"{job.progress:.0%}", job.stage or _job_words(job), "#jobs")
+
+
+def _live(project_id: int) -> dict[str, Any]:
+    versions = selectors.live_models(project_id=project_id)
+    if not versions:
+        return _stage(_("Live"), "–", _("no version yet"), "#models")
+    return _stage(_("Live"), ", ".join(f"v{m.number}" for m in versions), since(versions[0].promoted_at), "#models")
+
+
+def _stage(name: str, count: Any, note: str, url: str | None = None) -> dict[str, Any]:
+    return {"name": name, "count": count, "note": note, "url": url}
+
+
+def _link(name: str, who: Visitor, *roles: str) -> str | None:
+    return reverse(name, args=[who.project.slug]) if who.roles & set(roles) else None
+
+
+def _trend(now: int, before: int) -> str:
+    if before == 0:
+        return _("none the day before") if now else _("none yet")
+    return _("%(change)s %% against the day before") % {"change": f"{round(100 * (now - before) / before):+d}"}
+
+
+def _version(m: ModelVersion) -> dict[str, Any]:
+    """A row of the table of versions, from whatever its training stored."""
+    words = {
+        "staging": _("staged"),
+        "production": _("live"),
+        "archived": _("replaced"),
+        "rejected": _("stopped by a gate"),
+    }
+    share = m.metrics.get("test_accuracy")
+    accuracy = [round(100 * share[k], 1) for k in ("value", "low", "high")] if isinstance(share, dict) else None
+    return {
+        "number": m.number, "kind": m.kind, "stage": m.stage, "words": words.get(m.stage, m.stage),
+        "tone": {"production": "model", "rejected": "bad"}.get(m.stage, ""), "parent": m.parent, "accuracy": accuracy,
+        "ece": m.metrics.get("test_ece"), "labels": m.lineage.get("labels"), "data": str(m.lineage.get("data", ""))[:8],
+        "gates": m.gates, "failed": sum(not g.get("passed") for g in m.gates), "created_at": m.created_at,
+    }  # fmt: skip
+
+
+def _job(j: Job) -> dict[str, Any]:
+    tone = {"running": "model", "done": "ok", "failed": "warn", "dead": "bad"}.get(j.state, "")
+    return {
+        "pk": j.pk, "kind": j.kind, "words": _job_words(j), "tone": tone, "attempt": j.attempt, "stage": j.stage,
+        "progress": 1.0 if j.state == JobState.DONE else j.progress, "errors": j.errors, "created_at": j.created_at,
+    }  # fmt: skip
+
+
+def _job_words(j: Job) -> str:
+    return {
+        "queued": _("queued"), "running": _("running"), "done": _("done"), "failed": _("failed, will be tried again"),
+        "cancelled": _("cancelled"), "dead": _("given up"),
+    }.get(j.state, j.state)  # fmt: skip

@@ -1,0 +1,54 @@
+"""Loop health: how long feedback takes to reach the live model, what waits where, and how far the model can be trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseNotModified
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from labeling import selectors as labeling_selectors
+from labeling.access import AGENTS, EVERYBODY, Visitor, page
+from learning.health import figures
+from serving.models import DecisionRecord
+
+
+@page(*EVERYBODY)
+def loop(request: HttpRequest, who: Visitor) -> HttpResponse:
+    """The whole page; its figures come again from `live` while it is open."""
+    context = {**figures(who), "poll": reverse("loop-live", args=[who.project.slug])}
+    return render(request, "learning/loop.html", context)
+
+
+@page(*EVERYBODY)
+def live(request: HttpRequest, who: Visitor) -> HttpResponse:
+    """The figures alone, or 304 where nothing has changed since the caller's ETag."""
+    body = render_to_string("learning/figures.html", figures(who), request=request)
+    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    unchanged = etag in request.headers.get("If-None-Match", "")
+    response: HttpResponse = HttpResponseNotModified() if unchanged else HttpResponse(body)
+    response["ETag"] = etag
+    response["Cache-Control"] = "private, no-cache"
+    return response
+
+
+@page(*AGENTS)
+def decision(request: HttpRequest, who: Visitor, inquiry_id: uuid.UUID) -> HttpResponse:
+    """What the model said about one inquiry and how sure it was: a fragment for the escalation console."""
+    record = DecisionRecord.objects.filter(inquiry_id=inquiry_id, inquiry__project=who.project).select_related(
+        "category"
+    )
+    found = record.first()
+    if found is None:
+        raise Http404(_("There is no such decision in this project."))
+    names = labeling_selectors.category_names(project_id=who.project.pk)
+    ranked = sorted(found.probabilities.items(), key=lambda kv: -kv[1])[:3]
+    return render(
+        request, "learning/decision.html",
+        {"record": found, "ranked": [(names.get(key, key), share, round(100 * share)) for key, share in ranked]},
+    )  # fmt: skip
