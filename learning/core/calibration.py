@@ -47,7 +47,7 @@ def log_loss(scores: npt.ArrayLike, y: Labels, weights: npt.ArrayLike | None = N
     if not len(y):
         return float("nan")
     losses = -log_softmax(scores)[np.arange(len(y)), y]
-    return float(np.average(losses, weights=weights))
+    return float(np.average(losses, weights=None if weights is None else np.asarray(weights, dtype=np.float64)))
 
 
 def platt_targets(y: Labels, classes: int, weights: npt.ArrayLike | None = None) -> Matrix:
