@@ -55,8 +55,8 @@ def _between(pairs: Any, names: Mapping[str, str]) -> Why:
         return _same(_("The model is not sure between two categories."))
     shares = {"x": x, "y": y}
     return Why(
-        _("The model wavers between two categories: %(x)s %% to %(y)s %%.") % shares,
-        _("The model wavers: %(x)s %% %(a)s, %(y)s %% %(b)s.") % {**shares, "a": names.get(a, a), "b": names.get(b, b)},
+        _("The model wavers between two categories: %(x)s\u00a0%% to %(y)s\u00a0%%.") % shares,
+        _("The model wavers: %(x)s\u00a0%% %(a)s, %(y)s\u00a0%% %(b)s.") % {**shares, "a": names.get(a, a), "b": names.get(b, b)},
     )
 
 

@@ -13,9 +13,9 @@ def duration(span: timedelta) -> str:
     total = max(round(span.total_seconds()), 0)
     days, hours, minutes, seconds = total // 86_400, total // 3600 % 24, total // 60 % 60, total % 60
     if days:
-        return _("%(d)s d %(h)s h") % {"d": days, "h": hours}
+        return _("%(d)s d %(h)s h") % {"d": days, "h": hours} if hours else _("%(d)s d") % {"d": days}
     if hours:
-        return _("%(h)s h %(m)s min") % {"h": hours, "m": minutes}
+        return _("%(h)s h %(m)s min") % {"h": hours, "m": minutes} if minutes else _("%(h)s h") % {"h": hours}
     return _("%(m)s min") % {"m": minutes} if minutes else _("%(s)s s") % {"s": seconds}
 
 

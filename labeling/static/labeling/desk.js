@@ -6,7 +6,7 @@ import { Choices } from "./choices.js";
 import { LeaseClock } from "./lease.js";
 import { Outbox } from "./outbox.js";
 import { Rail } from "./rail.js";
-import { ago, clock, speaker } from "./words.js";
+import { ago, clock, languageName, speaker } from "./words.js";
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const $ = (id) => document.getElementById(id);
@@ -122,7 +122,7 @@ class Desk {
     item.shown = performance.now();
     const { task } = item;
     $("item-title").textContent = t("item", { n: task.id });
-    const facts = [t("received", { when: ago(task.received_at, data.language) }), task.channel, task.locale];
+    const facts = [t("received", { when: ago(task.received_at, data.language) }), task.channel, languageName(task.locale, data.language)];
     $("item-meta").textContent = facts.filter(Boolean).join(" · ");
     $("message").textContent = task.text;
     $("message").lang = task.locale || "";

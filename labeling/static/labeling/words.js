@@ -16,3 +16,11 @@ export function ago(iso, language) {
   }
   return format.format(Math.round(seconds), "second");
 }
+
+export function languageName(code, language) {
+  try {
+    return code ? new Intl.DisplayNames([language], { type: "language" }).of(code) : "";
+  } catch {
+    return code;
+  }
+}

@@ -1,0 +1,180 @@
+"""A shop in the middle of its day, made through the same services as a real one."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from feedback.models import Category, Inquiry, Job, Membership, Project, Role, Status, User
+from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
+from labeling import queue, services
+from labeling.models import Annotation, LabelTask, SlotRole, TaskKind
+from learning.models import RunState, Snapshot, TrainingRun
+from serving.models import DecisionRecord, ModelVersion, Stage
+
+CATEGORIES: list[dict[str, Any]] = [
+    {"key": "refund", "name": "Refund", "names": {"ja": "返金"}, "description": "The customer wants money back.",
+     "guideline": "Choose this when money is to go back, also when the parcel is late and the customer asks for the money.",
+     "examples": ["I want my money back.", "You charged me twice."]},
+    {"key": "delivery", "name": "Delivery", "names": {"ja": "配送"}, "description": "Where the parcel is, or when it comes.",
+     "guideline": "Late, lost and misdelivered parcels. A broken one is Damaged goods.", "examples": ["Where is my parcel?"]},
+    {"key": "damaged", "name": "Damaged goods", "names": {"ja": "破損"}, "description": "It came broken."},
+    {"key": "account", "name": "Account and password", "names": {"ja": "アカウント"}, "description": "Signing in, changing data."},
+    {"key": "invoice", "name": "Invoice", "names": {"ja": "請求書"}, "description": "A copy, a correction, a tax number."},
+    {"key": "fraud", "name": "Fraud", "names": {"ja": "不正利用"}, "description": "Somebody else used the account.", "high_risk": True},
+]  # fmt: skip
+
+TEXTS = [
+    ("My parcel was due on Monday and the tracking has not moved for six days. If it is lost I would rather have the money than another "
+     "parcel, because the birthday was yesterday.", "en", "refund", "delivery"),
+    ("注文した商品がまだ届きません。いつ届くか教えてください。届かないなら返金してほしいです。", "ja", "delivery", "refund"),
+    ("The lid of the teapot arrived in three pieces. Can you send another one, or do I have to return the whole set?", "en", "damaged", "refund"),
+    ("I cannot sign in since I changed my phone. The code goes to the old number.", "en", "account", "fraud"),
+    ("Please put our VAT number on invoice 2231 and send it again.", "en", "invoice", "account"),
+    ("Where can I see how many points I have?", "en", "account", "invoice"),
+    ("You took the amount twice from my card.", "en", "refund", "fraud"),
+    ("パスワードを忘れてしまい、ログインできません。", "ja", "account", "fraud"),
+    ("The driver left the parcel with a neighbour I do not know.", "en", "delivery", "damaged"),
+    ("One of the plates is missing from the box.", "en", "damaged", "delivery"),
+]  # fmt: skip
+
+
+def make_shop(**settings: Any) -> Project:
+    project = create_project(
+        slug="shop", name="Hanabi Shop", categories=CATEGORIES, overlap=settings.pop("overlap", 2), **settings
+    )
+    for key, text in (
+        ("delivery", "Thank you for writing. Your parcel is on its way; the carrier expects it tomorrow."),
+        ("refund", "We are sorry about this. The amount goes back to your card today and arrives within five days."),
+    ):
+        add_reply(category_id=category(project, key).pk, locale="en", text=text)
+    return project
+
+
+def category(project: Project, key: str) -> Category:
+    return Category.objects.get(project=project, key=key)
+
+
+def make_people(project: Project) -> dict[str, User]:
+    """Mio and Ben annotate, Ines decides disputes, Noor answers customers, Lea leads."""
+    cast = {
+        "mio": [Role.ANNOTATOR], "ben": [Role.ANNOTATOR], "ines": [Role.EXPERT], "noor": [Role.AGENT],
+        "lea": [Role.LEAD, Role.ANNOTATOR, Role.EXPERT, Role.AGENT],
+    }  # fmt: skip
+    people = {}
+    for name, roles in cast.items():
+        people[name] = User.objects.create_user(name, password="correct horse battery", first_name=name.title())
+        for role in roles:
+            Membership.objects.create(user=people[name], project=project, role=role)
+    return people
+
+
+def inquire(project: Project, text: str, *, locale: str = "en", waiting: bool = True, **fields: Any) -> Inquiry:
+    new = NewInquiry(
+        text=text, request_sha=hashlib.sha256(text.encode()).digest(), locale=locale, customer="c-1042", channel="e-mail"
+    )
+    status = Status.WAITING if waiting else Status.ANSWERED
+    inquiry = record_inquiry(
+        project_id=project.pk, app_id=None, new=new, status=status, category_id=None, reply_id=None
+    )
+    Inquiry.objects.filter(pk=inquiry.pk).update(received_at=timezone.now() - timedelta(minutes=12))
+    inquiry.refresh_from_db()
+    if fields:
+        decide(project, inquiry, **fields)
+    return inquiry
+
+
+def decide(project: Project, inquiry: Inquiry, *, shares: dict[str, float], audit: bool = False, decision: str = "human") -> None:
+    best = max(shares, key=lambda k: shares[k])
+    DecisionRecord.objects.create(
+        inquiry=inquiry, model_name="v3", encoder_sha="e" * 64, category=category(project, best), confidence=shares[best],
+        probabilities=shares, sentiment=-0.62, decision=decision, audit=audit, propensity=0.05,
+    )  # fmt: skip
+
+
+def ask(project: Project, text: str, locale: str, first: str, second: str, *, kind: str = TaskKind.SELECTION, priority: float = 0.5) -> LabelTask:
+    shares = {first: 0.48, second: 0.46}
+    inquiry = inquire(project, text, locale=locale, shares=shares, audit=kind == TaskKind.AUDIT)
+    between = [{"category": k, "share": v} for k, v in shares.items()]
+    return services.open_task(
+        inquiry=inquiry, kind=TaskKind(kind), overlap=project.overlap, priority=priority,
+        reason={"rule": "margin", "between": between} if kind == TaskKind.SELECTION else {"rule": "audit"},
+        suggestion_id=category(project, first).pk, propensity=0.05 if kind == TaskKind.AUDIT else None,
+    )  # fmt: skip
+
+
+def fill_queue(project: Project, n: int = len(TEXTS)) -> list[LabelTask]:
+    """The first texts in this order; past them, numbered ones."""
+    rows = [*TEXTS, *((f"Inquiry number {i}: where is my parcel?", "en", "delivery", "refund") for i in range(len(TEXTS), n))]
+    return [ask(project, *row, priority=1.0 - i / 1000) for i, row in enumerate(rows[:n])]
+
+
+def answer(task: LabelTask, person: User, key: str, *, role: str = SlotRole.ANNOTATOR, seconds: float = 6.0) -> Annotation:
+    """Claim and answer until it was this task."""
+    lease = queue.claim(project_id=task.project_id, annotator_id=person.pk, roles=[role], seconds=600)
+    assert lease is not None, "there is nothing to claim"
+    assert lease.task_id == task.pk, "another task came first"
+    given = services.Answer(task_id=task.pk, annotator_id=person.pk, token=lease.token, category=key, seconds=seconds)
+    return services.annotate(project_id=task.project_id, answer=given)
+
+
+def dispute(project: Project, people: dict[str, User], row: int = 0) -> LabelTask:
+    task = ask(project, *TEXTS[row], priority=5.0)
+    answer(task, people["mio"], TEXTS[row][2])
+    answer(task, people["ben"], TEXTS[row][3], seconds=11.0)
+    return task
+
+
+def open_cases(project: Project) -> list[Any]:
+    angry = inquire(
+        project, "This is the third time I write. Nobody answers, the parcel is gone and you keep my 240 euros. I am going to my bank.",
+        shares={"refund": 0.71, "delivery": 0.22, "fraud": 0.05},
+    )  # fmt: skip
+    risky = inquire(
+        project, "There is an order in my account that I did not place, sent to an address I have never seen.",
+        shares={"fraud": 0.93, "account": 0.05, "delivery": 0.01},
+    )  # fmt: skip
+    asked = inquire(project, "返金の手続きについて、担当の方と直接お話しできますか。", locale="ja", shares={"refund": 0.8, "account": 0.1})
+    return [
+        services.open_escalation(inquiry=angry, reasons=[{"code": "angry", "detail": ""}], priority=0.8),
+        services.open_escalation(inquiry=risky, reasons=[{"code": "high_risk", "detail": ""}], priority=1.3),
+        services.open_escalation(inquiry=asked, reasons=[{"code": "app", "detail": "speaks to a person"}], priority=0.5),
+    ]
+
+
+def train_once(project: Project, people: dict[str, User]) -> ModelVersion:
+    """Labels, a training that learned from them, its gates, and a version in production."""
+    before = timezone.now() - timedelta(hours=4)
+    for row in TEXTS[2:6]:
+        task = ask(project, *row, priority=9.0, kind=TaskKind.AUDIT if row[2] == "invoice" else TaskKind.SELECTION)
+        answer(task, people["mio"], row[2])
+        answer(task, people["ben"], row[2])
+        Inquiry.objects.filter(task=task).update(received_at=before)
+        LabelTask.objects.filter(pk=task.pk).update(created_at=before + timedelta(seconds=1))
+    now = timezone.now()
+    job = Job.objects.create(kind="train", project=project, state="done", progress=1.0, stage="done", started_at=now)
+    snapshot = Snapshot.objects.create(project=project, encoder_sha="e" * 64, sha256=uuid.uuid4().hex * 2, labels=4, last_settled_at=now)
+    version = ModelVersion.objects.create(
+        project=project, number=1, encoder_sha="e" * 64, manifest_sha="f" * 64, kind="ridge", stage=Stage.PRODUCTION,
+        promoted_at=now + timedelta(seconds=40), lineage={"labels": 4, "data": snapshot.sha256},
+        metrics={"test_accuracy": {"value": 0.914, "low": 0.86, "high": 0.95}, "test_ece": 0.031},
+        gates=[
+            {"name": "parity", "passed": True, "value": 2e-7, "threshold": 1e-5, "detail": "ONNX equals the trained head to 2e-07."},
+            {"name": "not_worse", "passed": True, "value": None, "threshold": None, "detail": "There is no version to compare with."},
+        ],
+    )  # fmt: skip
+    TrainingRun.objects.create(
+        project=project, job=job, encoder_sha="e" * 64, snapshot=snapshot, state=RunState.PROMOTED, model=version, finished_at=now + timedelta(seconds=38)
+    )
+    ModelVersion.objects.create(
+        project=project, number=2, encoder_sha="e" * 64, manifest_sha="d" * 64, kind="linear", stage=Stage.REJECTED, parent=version,
+        lineage={"labels": 5, "data": snapshot.sha256}, metrics={"test_accuracy": {"value": 0.88, "low": 0.82, "high": 0.92}, "test_ece": 0.07},
+        gates=[{"name": "not_worse", "passed": False, "value": -0.034, "threshold": 0.0, "detail": "Worse than v1 by 3.4 points."}],
+    )  # fmt: skip
+    Job.objects.create(kind="train", project=project, state="running", progress=0.42, stage="fitting the ridge head", attempt=2,
+                       errors=["Attempt 1: the worker stopped answering."], token=uuid.uuid4(), started_at=now)  # fmt: skip
+    return version

@@ -1,0 +1,74 @@
+"""Every screen, in light and dark, in English and Japanese, wide and narrow: axe finds nothing, and a picture is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Page
+
+from feedback.models import Project, User
+from tests.browser import scene
+from tests.browser.conftest import NARROW
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+# Where pictures go; `make docs` keeps a small set of them under docs/screenshots.
+PICTURES = os.environ.get("ENSO_PICTURES", "")
+
+
+def faults(page: Page) -> list[str]:
+    """What axe says about WCAG 2.2 AA, best practices included."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [f"{v['id']}: {n['html'][:160]}" for v in found["violations"] for n in v["nodes"]]
+
+
+def picture(page: Page, name: str) -> None:
+    if PICTURES:
+        page.screenshot(path=f"{PICTURES}/{name}.png", full_page=False, animations="disabled")
+
+
+def wait_for_item(page: Page) -> None:
+    page.wait_for_selector("#desk[data-state=working]")
+
+
+@pytest.fixture
+def busy(shop: Project, people: dict[str, User]) -> Project:
+    scene.train_once(shop, people)
+    scene.dispute(shop, people, 1)
+    scene.open_cases(shop)
+    scene.fill_queue(shop)
+    return shop
+
+
+SCREENS: dict[str, tuple[str | None, str, str]] = {
+    "sign-in": (None, "/sign-in", "main form"),
+    "desk": ("mio", "/p/shop/label", "#desk[data-state=working]"),
+    "adjudication": ("ines", "/p/shop/adjudicate", "#desk[data-state=working]"),
+    "escalations": ("noor", "/p/shop/cases", ".shares"),
+    "loop": ("lea", "/p/shop/loop", ".strip"),
+    "preferences": ("mio", "/preferences", "main form"),
+    "not-allowed": ("mio", "/p/shop/cases", "h1"),
+}
+LOOKS = [(theme, language) for theme in ("light", "dark") for language in ("en", "ja")]
+
+
+@pytest.mark.parametrize("screen", list(SCREENS))
+def test_axe_finds_no_fault(screen: str, busy: Project, people: dict[str, User], visit: Callable[..., Any]) -> None:
+    who, path, ready = SCREENS[screen]
+    for theme, language in LOOKS:
+        window = visit(people[who] if who else None, theme=theme, language=language)
+        page = window.go(path)
+        page.wait_for_selector(ready)
+        picture(page, f"{screen}-{theme}-{language}")
+        found = faults(page)
+        page.set_viewport_size(NARROW)
+        picture(page, f"{screen}-{theme}-{language}-320")
+        assert found + faults(page) == [], f"{theme}, {language}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        if screen == "not-allowed":
+            window.errors.clear()  # Chromium reports the 403 itself
