@@ -67,8 +67,8 @@ forget_half_installed() {
         def whole(found):
             files = found.files
             return files is not None and all(file.suffix == ".pyc" or file.locate().exists() for file in files)
-        half = [found._path for found in importlib.metadata.distributions() if not whole(found)]
-        for path in [*half, *pathlib.Path(sysconfig.get_path("purelib")).glob("~*")]:
+        half = {found._path for found in importlib.metadata.distributions() if not whole(found)}
+        for path in half.union(pathlib.Path(sysconfig.get_path("purelib")).glob("~*")):
             shutil.rmtree(path)'
 }
 

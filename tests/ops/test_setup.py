@@ -111,7 +111,7 @@ def test_a_package_that_was_cut_off_while_it_was_installed_is_forgotten(
 ) -> None:
     clone, _ = interrupted
     (packages,) = (clone / ".venv" / "lib").glob("python*/site-packages")
-    half, aside = packages / "half-1.0.dist-info", packages / "~alf"
+    half, aside = packages / "half-1.0.dist-info", packages / "~alf-0.9.dist-info"
     half.mkdir()
     aside.mkdir()
     (half / "METADATA").write_text("Metadata-Version: 2.1\nName: half\nVersion: 1.0\n")
