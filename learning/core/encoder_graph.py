@@ -70,7 +70,7 @@ class GraphBuilder:
         self.initializers: list[onnx.TensorProto] = []
 
     def constant(self, name: str, array: np.ndarray) -> str:
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def node(self, op: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: object) -> str:

@@ -97,7 +97,7 @@ REPLIES: dict[str, dict[str, tuple[str, str]]] = {
     "payment_failed": {
         "en": (
             (
-                "Nothing was charged. Most often the bank asks for a confirmation in its app that was not given in time: please try "
+                "Nothing was charged. Often the bank asks for a confirmation in its app that was not given in time: please try "
                 "once more with the app open, or choose another way to pay. Your basket is kept."
             ),
             "Please try another way to pay.",

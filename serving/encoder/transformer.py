@@ -75,8 +75,8 @@ class OnnxEncoder:
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         if not len(texts):
             return []
-        prefixed = [self._prefix + t for t in texts] if self._prefix else list(texts)
-        return [e.ids for e in self._tokenizer.encode_batch_fast(prefixed)]
+        readable = [self._prefix + t.encode("utf-8", "replace").decode() for t in texts]  # lone surrogates become "?"
+        return [e.ids for e in self._tokenizer.encode_batch_fast(readable)]
 
     def _pad_to_longest(self, tokens: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
         ids = np.full((len(tokens), max(map(len, tokens))), self._pad, np.int64)

@@ -38,7 +38,7 @@ class Command(BaseCommand):
             if not options["force"] and (found := intact(output)):
                 self._say(f"{found['name']} is already built at {output} ({identity(found)[:12]}).")
                 return
-            # onnx and onnxruntime are slow to import: not for the line above.
+            # onnx and the checkpoint readers are slow to import: not for the line above.
             export = import_module("learning.core.encoder_export").export_encoder
             sha256 = export(source, output, variant=options["variant"], name=name, report=self._say)
         except (EncoderError, OSError) as error:
