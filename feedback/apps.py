@@ -5,3 +5,7 @@ from django.apps import AppConfig
 
 class FeedbackConfig(AppConfig):
     name = "feedback"
+
+    def ready(self) -> None:
+        # Job handlers and event consumers register by being imported.
+        from feedback import tasks  # noqa: F401

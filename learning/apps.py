@@ -5,3 +5,7 @@ from django.apps import AppConfig
 
 class LearningConfig(AppConfig):
     name = "learning"
+
+    def ready(self) -> None:
+        # Job handlers and event consumers register by being imported.
+        from learning import tasks  # noqa: F401

@@ -88,7 +88,9 @@ def collect(*, project_id: int, encoder_sha: str) -> Dataset:
     )  # fmt: skip
     for pk, category, fold, source, revision, settled_at, text, group, vector in labels.values_list(*fields):
         digest = hashlib.sha256(text.encode()).hexdigest()
-        rows.append(Row(pk, category, fold, SOURCE_WEIGHTS.get(source, 1.0), revision, settled_at, digest, bytes(group).hex()))
+        rows.append(
+            Row(pk, category, fold, SOURCE_WEIGHTS.get(source, 1.0), revision, settled_at, digest, bytes(group).hex())
+        )
         vectors.append(bytes(vector))
     x = from_bytes(vectors) if vectors else np.zeros((0, 1), np.float32)
     return Dataset(project_id, encoder_sha, tuple(rows), x)

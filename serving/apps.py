@@ -5,3 +5,7 @@ from django.apps import AppConfig
 
 class ServingConfig(AppConfig):
     name = "serving"
+
+    def ready(self) -> None:
+        # Job handlers and event consumers register by being imported.
+        from serving import tasks  # noqa: F401

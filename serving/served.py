@@ -83,7 +83,8 @@ class Served:
         with self._lock:
             if project_id not in self._desks:
                 self._desks[project_id] = self._build(project_id, _signatures([project_id]).get(project_id, ""))
-            self._watch()
+            if settings.ENSO_MODEL_POLL_SECONDS > 0:  # 0: whoever changes something calls `refresh`
+                self._watch()
             return self._desks[project_id]
 
     def head(self, desk: Desk, encoder: Encoder) -> ServedHead:

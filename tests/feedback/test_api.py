@@ -38,7 +38,9 @@ def test_an_event_that_comes_before_its_inquiry_is_joined_later(post, project):
     post("feedback", {"inquiry": "order-8", "type": "click"})
     assert Event.objects.get().inquiry is None
     new = NewInquiry(text="Hello?", request_sha=b"0" * 32, external_id="order-8")
-    late = record_inquiry(project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None)
+    late = record_inquiry(
+        project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None
+    )
     assert Event.objects.get().inquiry == late
     assert InquiryScore.objects.get(inquiry=late).events == 1
 
@@ -122,7 +124,9 @@ def test_a_key_without_the_scope_is_refused(post, project):
     assert "feedback:write" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("state", [{"revoked_at": timezone.now()}, {"expires_at": timezone.now() - timedelta(seconds=1)}])
+@pytest.mark.parametrize(
+    "state", [{"revoked_at": timezone.now()}, {"expires_at": timezone.now() - timedelta(seconds=1)}]
+)
 def test_a_revoked_or_expired_key_is_refused(post, project, key, state):
     ApiKey.objects.update(**state)
     assert post("feedback", {"inquiry": "x", "type": "click"}).status_code == 401

@@ -28,7 +28,9 @@ signals = st.lists(
 
 
 def test_a_click_with_45_seconds_and_78_percent_of_the_page_scores_0_914():
-    assert implicit_score(click=True, dwell=45.3, scroll=0.78) == pytest.approx(0.4 + 0.4 * (1 - math.exp(-2.265)) + 0.156)
+    assert implicit_score(click=True, dwell=45.3, scroll=0.78) == pytest.approx(
+        0.4 + 0.4 * (1 - math.exp(-2.265)) + 0.156
+    )
 
 
 @given(click=st.booleans(), dwell=st.floats(0, 1e6), more=st.floats(0, 1e6), scroll=st.floats(0, 1))

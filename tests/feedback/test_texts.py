@@ -39,7 +39,9 @@ def test_texts_without_any_word_are_not_all_one_group():
 
 
 def test_folds_are_eighty_ten_ten():
-    share = Counter(texts.fold_of(texts.group_digest(f"text {chr(97 + n % 26)} {bin(n)} {'a' * n}")) for n in range(4000))
+    share = Counter(
+        texts.fold_of(texts.group_digest(f"text {chr(97 + n % 26)} {bin(n)} {'a' * n}")) for n in range(4000)
+    )
     assert abs(share[0] / 4000 - 0.8) < 0.03
     assert abs(share[1] / 4000 - 0.1) < 0.02
 

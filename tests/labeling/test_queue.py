@@ -18,7 +18,9 @@ from tests.conftest import make_person
 
 def add_task(project, text="Where is it?", *, overlap=1, priority=0.5) -> LabelTask:
     new = NewInquiry(text=text, request_sha=b"0" * 32)
-    inquiry = record_inquiry(project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None)
+    inquiry = record_inquiry(
+        project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None
+    )
     return services.open_task(inquiry=inquiry, kind=TaskKind.SELECTION, overlap=overlap, priority=priority, reason={})
 
 
@@ -61,7 +63,9 @@ def test_one_person_never_gets_both_slots_of_a_task(project, annotator, colleagu
 
 
 @pytest.mark.django_db
-def test_a_lease_that_ran_out_goes_to_somebody_else_and_the_late_answer_is_kept_but_not_counted(project, annotator, colleague):
+def test_a_lease_that_ran_out_goes_to_somebody_else_and_the_late_answer_is_kept_but_not_counted(
+    project, annotator, colleague
+):
     task = add_task(project)
     late = claim(project, annotator)
     Slot.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
@@ -156,18 +160,30 @@ def test_the_database_itself_refuses_a_second_holder_and_an_answer_beyond_the_ov
         Slot.objects.create(task=task, project=project, number=1)
     answer(project, annotator, claim(project, annotator))
     with pytest.raises(IntegrityError), transaction.atomic():
-        Annotation.objects.create(task=task, slot=slot, annotator=colleague, category=project.categories.first(), token=uuid.uuid4())
+        Annotation.objects.create(
+            task=task, slot=slot, annotator=colleague, category=project.categories.first(), token=uuid.uuid4()
+        )
     with pytest.raises(IntegrityError), transaction.atomic():
-        Annotation.objects.create(task=task, annotator=colleague, category=project.categories.first(), token=uuid.uuid4())
+        Annotation.objects.create(
+            task=task, annotator=colleague, category=project.categories.first(), token=uuid.uuid4()
+        )
 
 
 @pytest.mark.django_db
 def test_an_audit_task_keeps_no_suggestion_and_is_never_moved(project):
     new = NewInquiry(text="Hello", request_sha=b"0" * 32)
-    inquiry = record_inquiry(project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None)
+    inquiry = record_inquiry(
+        project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None
+    )
     category = project.categories.first()
     task = services.open_task(
-        inquiry=inquiry, kind=TaskKind.AUDIT, overlap=1, priority=0.3, reason={}, suggestion_id=category.pk, propensity=0.05
+        inquiry=inquiry,
+        kind=TaskKind.AUDIT,
+        overlap=1,
+        priority=0.3,
+        reason={},
+        suggestion_id=category.pk,
+        propensity=0.05,
     )
     assert task.suggestion is None
     assert queue.reprioritise(priorities={task.pk: 0.9}) == 0

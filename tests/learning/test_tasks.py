@@ -13,7 +13,9 @@ pytestmark = pytest.mark.django_db
 
 def label(project, n: int, category: str = "refund") -> None:
     new = NewInquiry(text=f"text {chr(97 + n)}", request_sha=b"0" * 32, external_id=str(n))
-    inquiry = record_inquiry(project_id=project.pk, app_id=None, new=new, status="resolved", category_id=None, reply_id=None)
+    inquiry = record_inquiry(
+        project_id=project.pk, app_id=None, new=new, status="resolved", category_id=None, reply_id=None
+    )
     import_label(inquiry=inquiry, category_id=project.categories.get(key=category).pk)
 
 

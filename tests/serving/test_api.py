@@ -8,9 +8,10 @@ from django.db import connection
 from django.test import Client
 
 from feedback.models import IdempotencyRecord, Inquiry, OutboxEvent, Project
-from feedback.services import add_reply
+from feedback.services import add_reply, touch_project
 from labeling.models import Escalation, LabelTask
 from serving.models import DecisionRecord, Embedding
+from serving.served import served
 from tests.conftest import make_key
 
 REFUND = "I want my money back, please refund the order."
@@ -19,7 +20,9 @@ FRAUD = "Somebody stole my card and is paying with it."
 
 def settle(project: Project, **settings) -> None:
     """Change settings as `configure` does."""
-    Project.objects.filter(pk=project.pk).update(**settings, revision=project.revision + 1)
+    Project.objects.filter(pk=project.pk).update(**settings)
+    touch_project(project_id=project.pk)
+    served.refresh()
 
 
 @pytest.mark.django_db
@@ -76,9 +79,6 @@ def test_an_audited_inquiry_gets_exactly_what_it_would_have_got_and_a_blind_task
     settle(project, confidence_threshold=0.0)
     plain = post("inquiries", {"text": REFUND}).json()
     settle(project, confidence_threshold=0.0, audit_rate=1.0)
-    from serving.served import served
-
-    served.forget()
     audited = post("inquiries", {"text": REFUND}).json()
     assert audited | {"id": None} == plain | {"id": None}
     task = LabelTask.objects.get()

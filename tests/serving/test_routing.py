@@ -11,9 +11,7 @@ from serving.routing import Policy, decide
 
 
 def route(policy=Policy(), *, category="refund", confidence=0.9, high_risk=False, sentiment=0.0, draw=0.99):  # noqa: B008
-    return decide(
-        policy, category=category, confidence=confidence, high_risk=high_risk, sentiment=sentiment, draw=draw
-    )
+    return decide(policy, category=category, confidence=confidence, high_risk=high_risk, sentiment=sentiment, draw=draw)
 
 
 def codes(decision):
@@ -52,7 +50,13 @@ def test_without_any_category_a_person_answers():
     assert codes(route(category=None, confidence=0.0)) == ["unsure"]
 
 
-@given(confidence=st.floats(0, 1), risk=st.booleans(), tone=st.floats(-1, 1), rate=st.floats(0, 1), draw=st.floats(0, 0.999999))
+@given(
+    confidence=st.floats(0, 1),
+    risk=st.booleans(),
+    tone=st.floats(-1, 1),
+    rate=st.floats(0, 1),
+    draw=st.floats(0, 0.999999),
+)
 def test_the_audit_changes_nothing_that_the_customer_gets(confidence, risk, tone, rate, draw):
     audited = route(Policy(audit_rate=rate), confidence=confidence, high_risk=risk, sentiment=tone, draw=draw)
     plain = route(Policy(audit_rate=0.0), confidence=confidence, high_risk=risk, sentiment=tone, draw=draw)

@@ -33,7 +33,9 @@ class Command(BaseCommand):
         customers = Customers(url, desk.key, rng)
         annotators = [Annotator(url, n, desk.people[n][0]) for n in ("sample1", "sample2")]
         expert = Annotator(url, "sample3", desk.people["sample3"][0])
-        for number, (text, category, locale) in enumerate(itertools.islice(sample(options["seed"]), options["inquiries"])):
+        for number, (text, category, locale) in enumerate(
+            itertools.islice(sample(options["seed"]), options["inquiries"])
+        ):
             customers.ask(text, category, locale)
             for person in annotators:
                 person.label_one(customers.truth, rng, noise=NOISE)

@@ -27,9 +27,20 @@ class Command(BaseCommand):
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
         job = jobs.enqueue(kind="train", project_id=project.pk)
-        if not options["queue"]:
+        if options["queue"]:
+            self._follow(job)
+        else:
+            self._work(job)
+        if job.state != JobState.DONE:
+            raise CommandError("; ".join(job.errors) or f"the job was {job.state}")
+        for run in job.result["runs"]:
+            self.stdout.write(f"v{run.get('model', '?')} {run['state']}")
+
+    def _work(self, job: Job) -> None:
+        """Run it in this process, as often as a job may be tried."""
+        while job.state not in ENDED:
             jobs.run(job.pk)
-        self._follow(job)
+            job.refresh_from_db()
 
     def _follow(self, job: Job) -> None:
         shown = ""
@@ -40,9 +51,5 @@ class Command(BaseCommand):
                 self.stderr.write(line)
                 shown = line
             if job.state in ENDED:
-                break
+                return
             time.sleep(0.3)
-        if job.state != JobState.DONE:
-            raise CommandError("; ".join(job.errors) or f"the job was {job.state}")
-        for run in job.result["runs"]:
-            self.stdout.write(f"v{run.get('model', '?')} {run['state']}")
