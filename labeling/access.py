@@ -11,9 +11,17 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from feedback.models import Membership, Project, Role, User
 
+ROLE_NAMES = {
+    Role.ANNOTATOR: gettext_lazy("Annotator"),
+    Role.EXPERT: gettext_lazy("Expert"),
+    Role.AGENT: gettext_lazy("Support agent"),
+    Role.LEAD: gettext_lazy("Lead"),
+    Role.ADMIN: gettext_lazy("Admin"),
+}
 EVERYBODY = frozenset(Role.values)
 LABELERS = frozenset({Role.ANNOTATOR, Role.EXPERT})
 AGENTS = frozenset({Role.AGENT, Role.LEAD, Role.ADMIN})
@@ -63,8 +71,8 @@ def page(*roles: str) -> Callable[[Callable[..., HttpResponse]], View]:
 
 
 def missing(roles: tuple[str, ...], project: Project) -> str:
-    names = sorted(str(Role(r).label) for r in roles)
+    names = [str(ROLE_NAMES[Role(r)]) for r in Role.values if r in roles]
     return _("This page needs one of these roles in %(project)s: %(roles)s. A lead of the project can give it.") % {
         "project": project.name,
-        "roles": ", ".join(_(n) for n in names),
+        "roles": ", ".join(names),
     }

@@ -11,7 +11,6 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
@@ -21,6 +20,7 @@ from labeling import services
 from labeling.access import AGENTS, Visitor, page
 from labeling.models import Escalation, EscalationState
 from labeling.shortcuts import BOTH, CASES, Shortcuts, key_rows
+from labeling.spans import since
 from labeling.wording import case_reasons
 
 PAGE_SIZE = 50
@@ -148,7 +148,12 @@ def _render(
 
 
 def _row(escalation: Escalation) -> dict[str, Any]:
-    return {"case": escalation, "subject": _subject(escalation), "reasons": case_reasons(escalation.reasons)}
+    return {
+        "case": escalation,
+        "subject": _subject(escalation),
+        "reasons": case_reasons(escalation.reasons),
+        "age": _age(escalation),
+    }
 
 
 def _case(who: Visitor, chosen: Escalation, form: ResolveForm | None) -> dict[str, Any]:
@@ -157,13 +162,18 @@ def _case(who: Visitor, chosen: Escalation, form: ResolveForm | None) -> dict[st
     )
     return {
         "subject": _subject(chosen), "reasons": case_reasons(chosen.reasons), "form": form or ResolveForm(who=who),
-        "mine": chosen.assignee_id == who.user.pk, "waited": timezone.now() - chosen.opened_at,
+        "mine": chosen.assignee_id == who.user.pk, "age": _age(chosen),
         "events": Event.objects.filter(inquiry_id=chosen.inquiry_id).order_by("occurred_at")[:50],
         "macros": [
             {"category": r.category.key, "name": r.category.name_in(get_language() or "en"), "locale": r.locale, "text": r.text}
             for r in replies
         ],
     }  # fmt: skip
+
+
+def _age(escalation: Escalation) -> str:
+    """How long the customer has waited, or how long ago the wait ended."""
+    return since(escalation.resolved_at or escalation.opened_at)
 
 
 def _subject(escalation: Escalation) -> str:

@@ -50,13 +50,13 @@ def _single(rule: str) -> str:
 def _between(pairs: Any, names: Mapping[str, str]) -> Why:
     """“Split 48 to 46 between Refund and Delivery”; malformed data falls back to the general sentence."""
     try:
-        (a, x), (b, y) = ((str(p["category"]), round(100 * float(p["share"]))) for p in pairs[:2])
+        (a, x), (b, y) = ((str(p["category"]), f"{round(100 * float(p['share']))}\u00a0%") for p in pairs[:2])
     except (TypeError, KeyError, ValueError, OverflowError):
         return _same(_("The model is not sure between two categories."))
     shares = {"x": x, "y": y}
     return Why(
-        _("The model wavers between two categories: %(x)s\u00a0%% to %(y)s\u00a0%%.") % shares,
-        _("The model wavers: %(x)s\u00a0%% %(a)s, %(y)s\u00a0%% %(b)s.") % {**shares, "a": names.get(a, a), "b": names.get(b, b)},
+        _("The model wavers between two categories: %(x)s to %(y)s.") % shares,
+        _("The model wavers: %(x)s %(a)s, %(y)s %(b)s.") % {**shares, "a": names.get(a, a), "b": names.get(b, b)},
     )
 
 

@@ -11,8 +11,8 @@ from django.utils.translation import ngettext
 from feedback.models import Job, JobState, Project
 from labeling import selectors as labeling_selectors
 from labeling.access import AGENTS, Visitor
+from labeling.spans import duration, since
 from learning import selectors
-from learning.wording import duration, since
 from serving.models import ModelVersion
 
 # Fewer shared items than this leave Cohen's κ too uncertain to act on (the policy table starts here).

@@ -100,4 +100,3 @@ def shop(transactional_db: None) -> Project:
 @pytest.fixture
 def people(shop: Project) -> dict[str, User]:
     return make_people(shop)
-

@@ -75,7 +75,11 @@ def make_people(project: Project) -> dict[str, User]:
 
 def inquire(project: Project, text: str, *, locale: str = "en", waiting: bool = True, **fields: Any) -> Inquiry:
     new = NewInquiry(
-        text=text, request_sha=hashlib.sha256(text.encode()).digest(), locale=locale, customer="c-1042", channel="e-mail"
+        text=text,
+        request_sha=hashlib.sha256(text.encode()).digest(),
+        locale=locale,
+        customer="c-1042",
+        channel="e-mail",
     )
     status = Status.WAITING if waiting else Status.ANSWERED
     inquiry = record_inquiry(
@@ -88,7 +92,9 @@ def inquire(project: Project, text: str, *, locale: str = "en", waiting: bool = 
     return inquiry
 
 
-def decide(project: Project, inquiry: Inquiry, *, shares: dict[str, float], audit: bool = False, decision: str = "human") -> None:
+def decide(
+    project: Project, inquiry: Inquiry, *, shares: dict[str, float], audit: bool = False, decision: str = "human"
+) -> None:
     best = max(shares, key=lambda k: shares[k])
     DecisionRecord.objects.create(
         inquiry=inquiry, model_name="v3", encoder_sha="e" * 64, category=category(project, best), confidence=shares[best],
@@ -96,7 +102,16 @@ def decide(project: Project, inquiry: Inquiry, *, shares: dict[str, float], audi
     )  # fmt: skip
 
 
-def ask(project: Project, text: str, locale: str, first: str, second: str, *, kind: str = TaskKind.SELECTION, priority: float = 0.5) -> LabelTask:
+def ask(
+    project: Project,
+    text: str,
+    locale: str,
+    first: str,
+    second: str,
+    *,
+    kind: str = TaskKind.SELECTION,
+    priority: float = 0.5,
+) -> LabelTask:
     shares = {first: 0.48, second: 0.46}
     inquiry = inquire(project, text, locale=locale, shares=shares, audit=kind == TaskKind.AUDIT)
     between = [{"category": k, "share": v} for k, v in shares.items()]
@@ -109,11 +124,16 @@ def ask(project: Project, text: str, locale: str, first: str, second: str, *, ki
 
 def fill_queue(project: Project, n: int = len(TEXTS)) -> list[LabelTask]:
     """The first texts in this order; past them, numbered ones."""
-    rows = [*TEXTS, *((f"Inquiry number {i}: where is my parcel?", "en", "delivery", "refund") for i in range(len(TEXTS), n))]
+    rows = [
+        *TEXTS,
+        *((f"Inquiry number {i}: where is my parcel?", "en", "delivery", "refund") for i in range(len(TEXTS), n)),
+    ]
     return [ask(project, *row, priority=1.0 - i / 1000) for i, row in enumerate(rows[:n])]
 
 
-def answer(task: LabelTask, person: User, key: str, *, role: str = SlotRole.ANNOTATOR, seconds: float = 6.0) -> Annotation:
+def answer(
+    task: LabelTask, person: User, key: str, *, role: str = SlotRole.ANNOTATOR, seconds: float = 6.0
+) -> Annotation:
     """Claim and answer until it was this task."""
     lease = queue.claim(project_id=task.project_id, annotator_id=person.pk, roles=[role], seconds=600)
     assert lease is not None, "there is nothing to claim"
@@ -138,11 +158,18 @@ def open_cases(project: Project) -> list[Any]:
         project, "There is an order in my account that I did not place, sent to an address I have never seen.",
         shares={"fraud": 0.93, "account": 0.05, "delivery": 0.01},
     )  # fmt: skip
-    asked = inquire(project, "返金の手続きについて、担当の方と直接お話しできますか。", locale="ja", shares={"refund": 0.8, "account": 0.1})
+    asked = inquire(
+        project,
+        "返金の手続きについて、担当の方と直接お話しできますか。",
+        locale="ja",
+        shares={"refund": 0.8, "account": 0.1},
+    )
     return [
         services.open_escalation(inquiry=angry, reasons=[{"code": "angry", "detail": ""}], priority=0.8),
         services.open_escalation(inquiry=risky, reasons=[{"code": "high_risk", "detail": ""}], priority=1.3),
-        services.open_escalation(inquiry=asked, reasons=[{"code": "app", "detail": "speaks to a person"}], priority=0.5),
+        services.open_escalation(
+            inquiry=asked, reasons=[{"code": "app", "detail": "speaks to a person"}], priority=0.5
+        ),
     ]
 
 
@@ -157,7 +184,9 @@ def train_once(project: Project, people: dict[str, User]) -> ModelVersion:
         LabelTask.objects.filter(pk=task.pk).update(created_at=before + timedelta(seconds=1))
     now = timezone.now()
     job = Job.objects.create(kind="train", project=project, state="done", progress=1.0, stage="done", started_at=now)
-    snapshot = Snapshot.objects.create(project=project, encoder_sha="e" * 64, sha256=uuid.uuid4().hex * 2, labels=4, last_settled_at=now)
+    snapshot = Snapshot.objects.create(
+        project=project, encoder_sha="e" * 64, sha256=uuid.uuid4().hex * 2, labels=4, last_settled_at=now
+    )
     version = ModelVersion.objects.create(
         project=project, number=1, encoder_sha="e" * 64, manifest_sha="f" * 64, kind="ridge", stage=Stage.PRODUCTION,
         promoted_at=now + timedelta(seconds=40), lineage={"labels": 4, "data": snapshot.sha256},
@@ -168,7 +197,13 @@ def train_once(project: Project, people: dict[str, User]) -> ModelVersion:
         ],
     )  # fmt: skip
     TrainingRun.objects.create(
-        project=project, job=job, encoder_sha="e" * 64, snapshot=snapshot, state=RunState.PROMOTED, model=version, finished_at=now + timedelta(seconds=38)
+        project=project,
+        job=job,
+        encoder_sha="e" * 64,
+        snapshot=snapshot,
+        state=RunState.PROMOTED,
+        model=version,
+        finished_at=now + timedelta(seconds=38),
     )
     ModelVersion.objects.create(
         project=project, number=2, encoder_sha="e" * 64, manifest_sha="d" * 64, kind="linear", stage=Stage.REJECTED, parent=version,

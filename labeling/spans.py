@@ -9,8 +9,11 @@ from django.utils.translation import gettext as _
 
 
 def duration(span: timedelta) -> str:
-    """Two units at most: "3 h 4 min", "2 d 5 h", "45 s"."""
-    total = max(round(span.total_seconds()), 0)
+    """Two units at most, never broken over a line: "3 h 4 min", "2 d 5 h", "45 s"."""
+    return _worded(max(round(span.total_seconds()), 0)).replace(" ", "\u00a0")
+
+
+def _worded(total: int) -> str:
     days, hours, minutes, seconds = total // 86_400, total // 3600 % 24, total // 60 % 60, total % 60
     if days:
         return _("%(d)s d %(h)s h") % {"d": days, "h": hours} if hours else _("%(d)s d") % {"d": days}
