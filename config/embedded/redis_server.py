@@ -19,7 +19,7 @@ _SETTINGS = {
     "save": "",  # the append-only log is the one copy on disk
     "always-show-logo": "no",
     "set-proc-title": "yes",
-    "proc-title-template": "{title} {unixsocket}",  # by this a process id is known to be ours
+    "proc-title-template": "redis-server {unixsocket}",  # by this a process id is known to be ours; {title} may be too long
 }
 _START_S = 120.0
 _STOP_S = 30.0

@@ -44,7 +44,9 @@ def _setup(clone: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_target_is_explained() -> None:
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert {line.split()[1] for line in shown.splitlines()} == TARGETS
 
 
