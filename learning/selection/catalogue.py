@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from learning.selection.badge import Badge
+from learning.selection.cluster_margin import ClusterMargin
+from learning.selection.equiangular import Equiangular
 from learning.selection.herding import Herding
 from learning.selection.informative import Uncertain, Uniform
 from learning.selection.msal import KCenter, Msal
 from learning.selection.picks import Strategy
+from learning.selection.typiclust import TypiClust
 
 STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
     "herding": Herding,
@@ -18,7 +22,11 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
     "least_confidence": partial(Uncertain, measure="least_confidence"),
     "entropy": partial(Uncertain, measure="entropy"),
     "msal": Msal,
+    "msal_equiangular": Equiangular,
     "k_center": KCenter,
+    "cluster_margin": ClusterMargin,
+    "badge": Badge,
+    "typiclust": TypiClust,
 }
 DEFAULT = "herding"
 

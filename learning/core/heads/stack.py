@@ -1,0 +1,193 @@
+"""The few-label head: experts weighed by cross-validation, then distilled into weights that can be served.
+
+The beliefs of the stack are a logarithmic opinion pool, softmax(Σ v_j · scores_j / T_j). Choices within an expert, its
+temperature T and the shares v ≥ 0 minimise the log-loss on held-out labels, so an expert that hurts gets no share: the
+graph where neighbours in meaning do not share labels, the category texts where they say nothing.
+
+Most of what the stack knows lies in the unlabeled pool and cannot be looked up while an inquiry waits. So the served
+head is fitted to the stack's beliefs about the whole pool (distillation, Hinton et al. 2015, arXiv:1503.02531): one
+softmax regression on the features of the served graph. With every text labeled it is the ordinary supervised head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from learning.core import calibration as cal
+from learning.core.heads import softmax
+from learning.core.heads.blend import fit_shares
+from learning.core.heads.experts import EXPERTS, Choice, Expert, Floats, Ints, Known, Texts
+from learning.core.heads.features import FeatureMap
+from learning.core.heads.folds import stratified_folds
+from learning.core.heads.graph import Pool
+
+MANY_FOLDS, FOLDS, FEW = 10, 5, 300
+GROWTH = 1.4  # choices are cross-validated anew when there are so many times as many labels
+STUDENT_C = 30.0
+UNPROVEN = "linear"  # the expert by which the worth of the category texts is judged
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What cross-validation decided, at ``labels`` labels: reused until they have grown by a factor of `GROWTH`."""
+
+    labels: int
+    use_texts: bool
+    chosen: Mapping[str, Choice]
+    temperatures: Mapping[str, float]
+    shares: Mapping[str, float]
+    held_out: Mapping[str, float]
+
+    def still_good(self, labels: int) -> bool:
+        return self.labels <= labels < max(self.labels, 1) * GROWTH
+
+
+@dataclass(frozen=True)
+class Stack:
+    """``beliefs`` [N, K]: calibrated probabilities for the whole pool; ``choices`` say how they came about."""
+
+    beliefs: Floats = field(repr=False)
+    choices: Choices
+
+
+class StackedHead:
+    """Stacks for one pool; refitted as labels arrive. ``prototypes`` [K, d] are the categories' texts (zeros: none)."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        classes: int,
+        *,
+        prototypes: npt.ArrayLike | None = None,
+        experts: Sequence[Expert] = EXPERTS,
+        seed: int = 0,
+    ) -> None:
+        self.pool, self.classes, self.experts, self.seed = pool, classes, tuple(experts), seed
+        texts = None if prototypes is None else Texts(pool, prototypes)
+        self.texts = texts if texts is not None and len(texts.known) else None
+        self._plain = pool.affinity()
+
+    def fit(
+        self,
+        at: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        weights: npt.ArrayLike | None = None,
+        previous: Choices | None = None,
+    ) -> Stack:
+        """From labels ``y`` [n] of the pool's texts ``at`` [n]; n may be 0. Raises ValueError for labels out of range."""
+        known = self._known(at, y, weights)
+        reusable = previous is not None and previous.still_good(len(known.y))
+        choices = previous if previous is not None and reusable else self._choose(known)
+        used = known if choices.use_texts else self._without_texts(known)
+        return Stack(self._beliefs(used, choices), choices)
+
+    def _known(self, at: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None) -> Known:
+        positions, labels = np.asarray(at, dtype=np.int64), np.asarray(y, dtype=np.int64)
+        w = np.ones(len(labels), dtype=np.float32) if weights is None else np.asarray(weights, dtype=np.float32)
+        if len(labels) and (labels.min() < 0 or labels.max() >= self.classes):
+            raise ValueError(f"labels must be 0 … {self.classes - 1}")
+        return Known(self.pool, positions, labels, w, self.classes, self.texts, self._plain)
+
+    def _without_texts(self, known: Known) -> Known:
+        return Known(known.pool, known.at, known.y, known.weights, known.classes, None, self._plain)
+
+    def _choose(self, known: Known) -> Choices:
+        if len(known.y) < 2 or len(np.unique(known.y)) < 2:
+            return self._unproven(known)
+        k = MANY_FOLDS if len(known.y) <= FEW else FOLDS
+        folds = stratified_folds(known.y, k, np.random.default_rng(self.seed))
+        bare = self._without_texts(known)
+        use_texts = known.texts is not None and self._texts_help(known, bare, folds)
+        used = known if use_texts else bare
+        trials = {e.name: _held_out(e, used, folds) for e in self._taking_part(used)}
+        return _weighed(used, folds, trials, use_texts)
+
+    def _texts_help(self, known: Known, bare: Known, folds: Ints) -> bool:
+        judge = next(e for e in self.experts if e.name == UNPROVEN)
+        with_texts, without = (
+            min(_loss(s, known.y, known.weights) for s in _held_out(judge, k, folds)) for k in (known, bare)
+        )
+        return with_texts <= without
+
+    def _taking_part(self, known: Known) -> list[Expert]:
+        return [e for e in self.experts if e.name != "prior" or known.texts is not None]
+
+    def _unproven(self, known: Known) -> Choices:
+        """Too few labels to judge anything: every expert that knows something counts alike."""
+        names = [e.name for e in self._taking_part(known) if known.seen.any()]
+        chosen = {e.name: e.grid[-1] for e in self.experts}
+        alike = {name: 1.0 / len(names) for name in names}
+        return Choices(len(known.y), known.texts is not None, chosen, dict.fromkeys(names, 1.0), alike, {})
+
+    def _beliefs(self, known: Known, choices: Choices) -> Floats:
+        total = np.zeros((len(self.pool), self.classes), dtype=np.float32)
+        for e in self.experts:
+            if (share := choices.shares.get(e.name, 0.0)) > 0:
+                total += np.float32(share / choices.temperatures[e.name]) * e.scores(known, choices.chosen[e.name])
+        return softmax.probabilities(total)
+
+
+class Student:
+    """The served form: softmax regression on φ, fitted to beliefs about the pool. Built once per pool and feature map."""
+
+    def __init__(self, pool: Pool, features: FeatureMap) -> None:
+        self.features = features
+        self._rows = softmax.Rows(np.asarray(features(pool.x), dtype=np.float32))
+
+    def fit(self, beliefs: Floats, *, start: Floats | None = None, C: float = STUDENT_C) -> Floats:
+        """[weights; bias] as [width + 1, K], at temperature 1. ``start`` is an earlier result."""
+        return self._rows.fit(beliefs, C, start)
+
+    def probabilities(self, x: npt.ArrayLike, theta: Floats) -> Floats:
+        """As served, [n, K]."""
+        return softmax.probabilities(softmax.scores(np.asarray(self.features(x), dtype=np.float32), theta))
+
+
+def _held_out(expert: Expert, known: Known, folds: Ints) -> list[Floats]:
+    """For each choice of the grid the scores [n, K] of each label by experts that did not see its fold."""
+    tables = [np.zeros((len(known.y), known.classes), dtype=np.float32) for _ in expert.grid]
+    for fold in np.unique(folds):
+        inside = folds == fold
+        for table, scores in zip(tables, expert.trial(known.only(~inside), known.at[inside]), strict=True):
+            table[inside] = scores
+    return tables
+
+
+def _weighed(known: Known, folds: Ints, trials: Mapping[str, list[Floats]], use_texts: bool) -> Choices:
+    """The best choice within each expert at its own temperature, then the shares."""
+    rows = _learnable(known, folds)
+    y, w = known.y[rows], known.weights[rows].astype(np.float64)
+    chosen: dict[str, Choice] = {}
+    temperatures: dict[str, float] = {}
+    members = []
+    for name, tables in trials.items():
+        fits = [(cal.fit_temperature(t[rows], y, w), t[rows]) for t in tables]
+        losses = [cal.log_loss(t / temperature, y, w) for temperature, t in fits]
+        best = int(np.argmin(losses))
+        chosen[name] = next(e for e in EXPERTS if e.name == name).grid[best]
+        temperatures[name] = fits[best][0]
+        members.append(np.asarray(fits[best][1] / temperatures[name], dtype=np.float64))
+    shares = fit_shares(members, y, w, start=[1.0 / len(members)] * len(members))
+    blended = np.tensordot(shares, np.stack(members), axes=1)
+    held_out = {"log_loss": cal.log_loss(blended, y, w), "accuracy": float((blended.argmax(axis=1) == y).mean())}
+    held_out |= {f"{name}": cal.log_loss(m, y, w) for name, m in zip(trials, members, strict=True)}
+    by_name = {name: float(v) for name, v in zip(trials, shares, strict=True)}
+    return Choices(len(known.y), use_texts, chosen, temperatures, by_name, held_out)
+
+
+def _loss(scores: Floats, y: Ints, weights: Floats) -> float:
+    w = weights.astype(np.float64)
+    return cal.log_loss(scores / cal.fit_temperature(scores, y, w), y, w)
+
+
+def _learnable(known: Known, folds: Ints) -> npt.NDArray[np.bool_]:
+    """Labels of whose category something is known outside their fold: no expert can be blamed for the others."""
+    outside = np.stack([np.bincount(known.y[folds != f], minlength=known.classes) for f in range(int(folds.max()) + 1)])
+    seen = outside[folds, known.y] > 0
+    seen |= np.isin(known.y, known.named)
+    return seen if seen.any() else np.ones(len(known.y), dtype=bool)
