@@ -96,7 +96,7 @@ def _training(jobs: list[Job]) -> dict[str, Any]:
     job = next((j for j in jobs if j.kind == "train" and j.state in UNFINISHED), None)
     if job is None:
         return _stage(_("Training"), "–", _("not running"), "#jobs")
-    return _stage(_("Training"), f"{job.progress:.0%}", job.stage or _job_words(job), "#jobs")
+    return _stage(_("Training"), f"{100 * job.progress:.0f}\u00a0%", job.stage or _job_words(job), "#jobs")
 
 
 def _live(project_id: int) -> dict[str, Any]:

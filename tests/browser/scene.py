@@ -25,14 +25,14 @@ CATEGORIES: list[dict[str, Any]] = [
     {"key": "damaged", "name": "Damaged goods", "names": {"ja": "破損"}, "description": "It came broken."},
     {"key": "account", "name": "Account and password", "names": {"ja": "アカウント"}, "description": "Signing in, changing data."},
     {"key": "invoice", "name": "Invoice", "names": {"ja": "請求書"}, "description": "A copy, a correction, a tax number."},
-    {"key": "fraud", "name": "Fraud", "names": {"ja": "不正利用"}, "description": "Somebody else used the account.", "high_risk": True},
+    {"key": "fraud", "name": "Fraud", "names": {"ja": "不正利用"}, "description": "Somebody else used it.", "high_risk": True},
 ]  # fmt: skip
 
 TEXTS = [
-    ("My parcel was due on Monday and the tracking has not moved for six days. If it is lost I would rather have the money than another "
-     "parcel, because the birthday was yesterday.", "en", "refund", "delivery"),
+    (("My parcel was due on Monday and the tracking has not moved for six days. If it is lost I would rather have the money "
+     "than another parcel, because the birthday was yesterday."), "en", "refund", "delivery"),
     ("注文した商品がまだ届きません。いつ届くか教えてください。届かないなら返金してほしいです。", "ja", "delivery", "refund"),
-    ("The lid of the teapot arrived in three pieces. Can you send another one, or do I have to return the whole set?", "en", "damaged", "refund"),
+    ("The lid of the teapot arrived in three pieces. Can you send another one?", "en", "damaged", "refund"),
     ("I cannot sign in since I changed my phone. The code goes to the old number.", "en", "account", "fraud"),
     ("Please put our VAT number on invoice 2231 and send it again.", "en", "invoice", "account"),
     ("Where can I see how many points I have?", "en", "account", "invoice"),
@@ -60,10 +60,10 @@ def category(project: Project, key: str) -> Category:
 
 
 def make_people(project: Project) -> dict[str, User]:
-    """Mio and Ben annotate, Ines decides disputes, Noor answers customers, Lea leads."""
+    """Two annotators, an expert for disputes, an agent for customers, and a lead who may do it all."""
     cast = {
-        "mio": [Role.ANNOTATOR], "ben": [Role.ANNOTATOR], "ines": [Role.EXPERT], "noor": [Role.AGENT],
-        "lea": [Role.LEAD, Role.ANNOTATOR, Role.EXPERT, Role.AGENT],
+        "annotator": [Role.ANNOTATOR], "colleague": [Role.ANNOTATOR], "expert": [Role.EXPERT], "agent": [Role.AGENT],
+        "lead": [Role.LEAD, Role.ANNOTATOR, Role.EXPERT, Role.AGENT],
     }  # fmt: skip
     people = {}
     for name, roles in cast.items():
@@ -144,14 +144,14 @@ def answer(
 
 def dispute(project: Project, people: dict[str, User], row: int = 0) -> LabelTask:
     task = ask(project, *TEXTS[row], priority=5.0)
-    answer(task, people["mio"], TEXTS[row][2])
-    answer(task, people["ben"], TEXTS[row][3], seconds=11.0)
+    answer(task, people["annotator"], TEXTS[row][2])
+    answer(task, people["colleague"], TEXTS[row][3], seconds=11.0)
     return task
 
 
 def open_cases(project: Project) -> list[Any]:
     angry = inquire(
-        project, "This is the third time I write. Nobody answers, the parcel is gone and you keep my 240 euros. I am going to my bank.",
+        project, "This is the third time I write. Nobody answers, the parcel is gone and you keep my 240 euros. I call my bank.",
         shares={"refund": 0.71, "delivery": 0.22, "fraud": 0.05},
     )  # fmt: skip
     risky = inquire(
@@ -178,8 +178,8 @@ def train_once(project: Project, people: dict[str, User]) -> ModelVersion:
     before = timezone.now() - timedelta(hours=4)
     for row in TEXTS[2:6]:
         task = ask(project, *row, priority=9.0, kind=TaskKind.AUDIT if row[2] == "invoice" else TaskKind.SELECTION)
-        answer(task, people["mio"], row[2])
-        answer(task, people["ben"], row[2])
+        answer(task, people["annotator"], row[2])
+        answer(task, people["colleague"], row[2])
         Inquiry.objects.filter(task=task).update(received_at=before)
         LabelTask.objects.filter(pk=task.pk).update(created_at=before + timedelta(seconds=1))
     now = timezone.now()
@@ -192,8 +192,8 @@ def train_once(project: Project, people: dict[str, User]) -> ModelVersion:
         promoted_at=now + timedelta(seconds=40), lineage={"labels": 4, "data": snapshot.sha256},
         metrics={"test_accuracy": {"value": 0.914, "low": 0.86, "high": 0.95}, "test_ece": 0.031},
         gates=[
-            {"name": "parity", "passed": True, "value": 2e-7, "threshold": 1e-5, "detail": "ONNX equals the trained head to 2e-07."},
-            {"name": "not_worse", "passed": True, "value": None, "threshold": None, "detail": "There is no version to compare with."},
+            {"name": "parity", "passed": True, "value": 2e-7, "threshold": 1e-5, "detail": "ONNX equals the head to 2e-07."},
+            {"name": "not_worse", "passed": True, "value": None, "threshold": None, "detail": "Nothing to compare with."},
         ],
     )  # fmt: skip
     TrainingRun.objects.create(
@@ -207,7 +207,8 @@ def train_once(project: Project, people: dict[str, User]) -> ModelVersion:
     )
     ModelVersion.objects.create(
         project=project, number=2, encoder_sha="e" * 64, manifest_sha="d" * 64, kind="linear", stage=Stage.REJECTED, parent=version,
-        lineage={"labels": 5, "data": snapshot.sha256}, metrics={"test_accuracy": {"value": 0.88, "low": 0.82, "high": 0.92}, "test_ece": 0.07},
+        lineage={"labels": 5, "data": snapshot.sha256},
+        metrics={"test_accuracy": {"value": 0.88, "low": 0.82, "high": 0.92}, "test_ece": 0.07},
         gates=[{"name": "not_worse", "passed": False, "value": -0.034, "threshold": 0.0, "detail": "Worse than v1 by 3.4 points."}],
     )  # fmt: skip
     Job.objects.create(kind="train", project=project, state="running", progress=0.42, stage="fitting the ridge head", attempt=2,

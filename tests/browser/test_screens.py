@@ -47,12 +47,12 @@ def busy(shop: Project, people: dict[str, User]) -> Project:
 
 SCREENS: dict[str, tuple[str | None, str, str]] = {
     "sign-in": (None, "/sign-in", "main form"),
-    "desk": ("mio", "/p/shop/label", "#desk[data-state=working]"),
-    "adjudication": ("ines", "/p/shop/adjudicate", "#desk[data-state=working]"),
-    "escalations": ("noor", "/p/shop/cases", ".shares"),
-    "loop": ("lea", "/p/shop/loop", ".strip"),
-    "preferences": ("mio", "/preferences", "main form"),
-    "not-allowed": ("mio", "/p/shop/cases", "h1"),
+    "desk": ("annotator", "/p/shop/label", "#desk[data-state=working]"),
+    "adjudication": ("expert", "/p/shop/adjudicate", "#desk[data-state=working]"),
+    "escalations": ("agent", "/p/shop/cases", ".shares"),
+    "loop": ("lead", "/p/shop/loop", ".strip"),
+    "preferences": ("annotator", "/preferences", "main form"),
+    "not-allowed": ("annotator", "/p/shop/cases", "h1"),
 }
 LOOKS = [(theme, language) for theme in ("light", "dark") for language in ("en", "ja")]
 
