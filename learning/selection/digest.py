@@ -8,6 +8,7 @@ As references the drawn items count alike: the drawing has weighed them already.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,19 +43,22 @@ class Digest:
         return list(np.bincount(owner[mine], minlength=len(chosen)) * (self.total / len(self.x)))
 
 
-def digest_of(state: SelectionState, unsure: Floats, size: int, seed: int) -> Digest:
-    """The whole pool when ``size`` reaches it, otherwise ``size`` open items drawn by ``unsure`` [N]."""
-    if size >= len(state.pool):
+def digest_of(state: SelectionState, unsure: Floats, size: int, seed: int, *, drawn: bool = False) -> Digest:
+    """The whole pool when ``size`` reaches it, otherwise ``size`` open items drawn by ``unsure`` [N].
+
+    A shard's part has to be ``drawn`` however small it is, since the shards together are not.
+    """
+    if size >= len(state.pool) and not drawn:
         everything = np.arange(len(state.pool), dtype=np.int64)
         return _digest(state, everything, unsure, np.zeros(len(everything)))
     at = state.open
     key = draw_keys(state.ids[at], unsure[at], seed)
-    first = np.argpartition(key, min(size, len(key) - 1))[:size]
+    first = np.argpartition(key, size)[:size] if size < len(key) else np.arange(len(key))
     first = first[np.lexsort((state.ids[at][first], key[first]))]
     return _digest(state, at[first], np.ones(len(state.pool), dtype=np.float32), key[first])
 
 
-def merged(parts: list[Digest], size: int) -> Digest:
+def merged(parts: Sequence[Digest], size: int) -> Digest:
     """The digest of a pool from those of its shards; ``positions`` become −1 (ids are what counts)."""
     ids = np.concatenate([p.ids for p in parts])
     key = np.concatenate([p.key for p in parts])

@@ -45,7 +45,7 @@ class Herding:
         unsure = uncertainties(state, self.measure)
         size = len(state.pool) if len(state.open) <= self.exact_up_to else self.sample
         digest = digest_of(state, unsure, size, int(rng.integers(2**63)))
-        chosen, scores = cover(digest, n, bandwidth(state, digest, n))
+        chosen, scores = cover(digest, n, bandwidth_of(np.asarray(state.labeled, dtype=np.float32), digest, n))
         at = digest.positions[chosen]
         return Picks(at, scores, reasons_for(state, at, "represents", scores, similar=digest.crowd(chosen)))
 
@@ -81,17 +81,14 @@ def kernel(cosine: Floats, h: float, out: Floats | None = None) -> Floats:
     return np.asarray(np.exp(k, out=k), dtype=np.float32)
 
 
-def bandwidth(state: SelectionState, digest: Digest, n: int) -> float:
-    """h by the rule in the module docstring."""
-    if len(state.labeled) > 1:
-        x = np.asarray(state.labeled, dtype=np.float32)
-        cosine = x @ x.T
+def bandwidth_of(labeled: Floats, digest: Digest, n: int) -> float:
+    """h by the rule in the module docstring, for what is covered ``labeled`` [L, d] and a batch of ``n``."""
+    if len(labeled) > 1:
+        cosine = labeled @ labeled.T
         np.fill_diagonal(cosine, -1.0)
-        distance = 1.0 - cosine.max(axis=1)
     else:
         x = digest.x[np.argsort(digest.ids, kind="stable")[:RADIUS_SAMPLE]]
         centres = np.linspace(0, len(x) - 1, num=min(n, len(x)), dtype=np.int64)
         cosine = x @ x[centres].T
         cosine[centres, np.arange(len(centres))] = -1.0
-        distance = 1.0 - cosine.max(axis=1)
-    return max(float(np.median(distance)) / 2.0, SMALLEST)
+    return max(float(np.median(1.0 - cosine.max(axis=1))) / 2.0, SMALLEST)

@@ -139,9 +139,11 @@ class Student:
         self.features = features
         self._rows = softmax.Rows(np.asarray(features(pool.x), dtype=np.float32))
 
-    def fit(self, beliefs: Floats, *, start: Floats | None = None, C: float = STUDENT_C) -> Floats:
+    def fit(
+        self, beliefs: Floats, *, start: Floats | None = None, C: float = STUDENT_C, steps: int = softmax.STEPS
+    ) -> Floats:
         """[weights; bias] as [width + 1, K], at temperature 1. ``start`` is an earlier result."""
-        return self._rows.fit(beliefs, C, start)
+        return self._rows.fit(beliefs, C, start, steps)
 
     def probabilities(self, x: npt.ArrayLike, theta: Floats) -> Floats:
         """As served, [n, K]."""
