@@ -1,6 +1,7 @@
 """Servers come with their first user, are shared, and go with the last."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,12 @@ import pytest
 from redis import Redis
 
 from config import embedded
+from config.embedded.account import server_account
+from config.embedded.folders import prepare
+from config.embedded.places import places
 from config.embedded.processes import alive
+from config.embedded.programs import programs
+from config.embedded.redis_server import RedisServer
 from tests.config.embedded.conftest import Home, User
 
 pytestmark = pytest.mark.processes
@@ -147,3 +153,14 @@ def test_the_command_line_shows_both_servers(home: Home, action: str) -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ).stdout
     assert [line.split()[0] for line in shown.splitlines()] == ["PostgreSQL", "Redis"]
     assert shown.count("running" if action == "start" else "stopped") == 2
+
+
+def test_a_server_is_known_as_ours_however_long_the_path_of_its_program(home: Home, pids: Pids) -> None:
+    where = places()
+    account = server_account(where)
+    prepare(where, account)
+    far = where.state / ("far-" * 60)
+    far.mkdir()
+    shutil.copy(programs(where, account).redis / "redis-server", far)
+    RedisServer(where).ensure_running(account, far)
+    assert pids()[1] is not None
