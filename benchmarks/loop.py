@@ -71,8 +71,6 @@ def slugify(category: str) -> str:
 def stream(project: Project, texts: list[str], on_share: Callable[[float], None]) -> None:
     """Post every text, several clients at once; an answer that did not come is asked for again under the same id."""
     local = threading.local()
-    done = iter(progress(range(len(texts)), f"{project.slug}: inquiries"))
-
     def post(row: int) -> None:
         if not hasattr(local, "client"):
             local.client = project.api()
@@ -81,10 +79,12 @@ def stream(project: Project, texts: list[str], on_share: Callable[[float], None]
         if answer.status_code not in (200, 201):
             raise SystemExit(f"inquiry {row} was answered with {answer.status_code}: {answer.text[:300]}")
         project.acknowledged.add(answer.json()["id"])
-        on_share(next(done, len(texts)) / len(texts))
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        list(pool.map(post, range(len(texts))))
+        posted = pool.map(post, range(len(texts)))
+        for row in progress(range(len(texts)), f"{project.slug}: inquiries"):
+            next(posted)
+            on_share(row / len(texts))
 
 
 def annotate_until(

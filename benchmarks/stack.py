@@ -65,8 +65,9 @@ class Stack:
                 self.url = lines[1]
                 return self
             time.sleep(0.2)
+        said = self.tail()
         self.stop()
-        raise SystemExit(f"the stack did not start: {self.tail()}")
+        raise SystemExit(f"the stack did not start: {said}")
 
     @staticmethod
     def _ready(url: str) -> bool:
@@ -145,7 +146,7 @@ class Stack:
 class Person:
     """Somebody who signed in: a session with its CSRF token."""
 
-    def __init__(self, url: str, username: str, password: str, *, sign_in: str = "/sign-in/") -> None:
+    def __init__(self, url: str, username: str, password: str, *, sign_in: str = "/sign-in") -> None:
         self.client = httpx.Client(base_url=url, timeout=30)
         self.client.get(sign_in)
         token = self.client.cookies["csrftoken"]

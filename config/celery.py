@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 from celery import Celery
+from celery.platforms import SecurityWarning  # type: ignore[attr-defined]
 from celery.signals import beat_init, celeryd_init
 
 from config import entry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# Whoever runs the demo as root knows it; the image of the Dockerfile does not.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("enso")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.staticfiles",
+    "config.apps.AssetsConfig",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",

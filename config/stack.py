@@ -16,7 +16,7 @@ from pathlib import Path
 from honcho.manager import Manager
 
 READY_WITHIN = 180.0
-WORKER = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "--loglevel", "WARNING", "--without-gossip",
+WORKER = [sys.executable, "-m", "celery", "--quiet", "-A", "config.celery", "worker", "--loglevel", "WARNING", "--without-gossip",
           "--without-mingle", "--concurrency", "1"]  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def commands(host: str, port: int, *, parts: Sequence[str], workers: int, thread
         "web": web_command(host, port, workers=workers, threads=threads),
         "worker": [*WORKER, "--queues", "io", "--hostname", "io@%h"],
         "learner": ["nice", "-n", "10", *WORKER, "--queues", "learn,bulk", "--hostname", "learn@%h"],
-        "beat": [sys.executable, "-m", "celery", "-A", "config.celery", "beat", "--loglevel", "WARNING",
+        "beat": [sys.executable, "-m", "celery", "--quiet", "-A", "config.celery", "beat", "--loglevel", "WARNING",
                  "--schedule", str(_home() / "beat"), "--pidfile", ""],
     }  # fmt: skip
     return {name: known[name] for name in parts}

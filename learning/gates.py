@@ -71,7 +71,7 @@ def metrics(candidate: Candidate, dataset: Dataset) -> dict[str, Any]:
     if test.any():
         p = candidate.head.probabilities(dataset.x[test])
         interval = accuracy(p.argmax(axis=1), y)
-        found["test_accuracy"] = {"value": interval.value, "low": interval.low, "high": interval.high}
+        found["test_accuracy"] = {"value": interval.estimate, "low": interval.low, "high": interval.high}
         found["test_ece"] = expected_calibration_error(p, y)
     return found
 
@@ -123,7 +123,7 @@ def _not_worse(candidate: Candidate, dataset: Dataset, serving: Serving | None) 
     theirs = _right(serving.head.categories, serving.head.predict(dataset.x[test]), truth)
     gain = paired_difference(mine, theirs)
     detail = f"gain over {serving.name} on {test.sum()} labels, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}"
-    return Result(name, gain.high >= 0.0, gain.value, 0.0, detail)
+    return Result(name, gain.high >= 0.0, gain.estimate, 0.0, detail)
 
 
 def _right(categories: tuple[str, ...], p: Any, truth: list[str]) -> Any:

@@ -30,7 +30,7 @@ from learning.models import RunState, Snapshot, TrainingRun
 from serving import registry, zero_shot
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
-from serving.models import ModelVersion
+from serving.models import ModelVersion, Stage
 from serving.served import served
 
 SEED = 0
@@ -141,7 +141,7 @@ def _judge(
         model = registry.register(
             project_id=dataset.project_id, bundle=bundle, encoder_sha=dataset.encoder_sha, metrics=gates.metrics(candidate, dataset),
             gates=[asdict(r) for r in results],
-            stage=registry.Stage.STAGING if passed else registry.Stage.REJECTED,
+            stage=Stage.STAGING if passed else Stage.REJECTED,
             lineage={
                 "weights": bundle.sha256, "data": snapshot.sha256, "labels": snapshot.labels, "hyperparameters": head.hyperparameters,
                 "environment": run.environment, "seed": run.seed, "run": run.pk,

@@ -126,7 +126,7 @@ def _story(found: Inquiry) -> dict[str, Any]:
     if decision is not None:
         what = f"decided: {decision.decision}"
         history.append({"at": decision.decided_at, "what": what, "model": decision.model_name})
-    reply: dict[str, Any] | None = found.reply and {"id": found.reply.pk, "text": found.reply.text}
+    reply: dict[str, Any] | None = {"id": found.reply.pk, "text": found.reply.text} if found.reply else None
     for escalation in found.escalations.order_by("opened_at"):
         history.append({"at": escalation.opened_at, "what": "escalated", "reasons": escalation.reasons})
         if escalation.resolved_at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from itertools import islice
 
@@ -25,7 +26,7 @@ def embed_missing(*, project_id: int, report: Callable[[int], None] = lambda don
         .iterator(chunk_size=BATCH)
     )
     while batch := list(islice(missing, BATCH)):
-        by_encoder: dict[str, list[tuple[object, str]]] = {}
+        by_encoder: dict[str, list[tuple[uuid.UUID, str]]] = {}
         encoders = {}
         for pk, text, locale in batch:
             encoder, _ = served.encoder_for(text, locale)

@@ -89,4 +89,5 @@ class AnchorSentiment:
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """[n, d] unit embeddings → [n] in [−1, 1]."""
-        return np.tanh((x @ self.axis - self.centre) / self.half).astype(np.float32)
+        tone: NDArray[np.float32] = np.tanh((x @ self.axis - self.centre) / self.half).astype(np.float32)
+        return tone

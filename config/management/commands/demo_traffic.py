@@ -95,9 +95,9 @@ class Annotator:
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self.http = httpx.Client(base_url=url, timeout=30, follow_redirects=True)
-        self.http.get("/sign-in/")
+        self.http.get("/sign-in")
         form = {"username": username, "password": password, "csrfmiddlewaretoken": self.http.cookies["csrftoken"]}
-        self.http.post("/sign-in/", data=form, headers={"Referer": url})
+        self.http.post("/sign-in", data=form, headers={"Referer": url})
         self.url = url
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:

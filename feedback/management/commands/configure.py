@@ -19,19 +19,19 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project")
-        parser.add_argument("settings", nargs="*", metavar="NAME=VALUE")
+        parser.add_argument("pairs", nargs="*", metavar="NAME=VALUE")
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
-        for pair in options["settings"]:
+        for pair in options["pairs"]:
             self._set(project, pair)
         try:
             project.full_clean()
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
-        if options["settings"]:
+        if options["pairs"]:
             project.save()
             touch_project(project_id=project.pk)
         for name in settings_of(project):
