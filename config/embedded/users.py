@@ -26,7 +26,7 @@ def sole_change(locks: Path) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
-        _close(lock)
+        _unlock(lock)
 
 
 def join(locks: Path) -> None:
@@ -41,7 +41,7 @@ def leave(locks: Path) -> None:
     """Stop being a user; does nothing where this process is none. Call under `sole_change`."""
     lock = _joined.pop(locks, None)
     if lock is not None:
-        _close(lock)
+        _unlock(lock)
 
 
 def joined() -> list[Path]:
@@ -57,7 +57,7 @@ def in_use(locks: Path) -> bool:
     except BlockingIOError:
         return True
     finally:
-        _close(lock)
+        _unlock(lock)
     return False
 
 
@@ -65,6 +65,12 @@ def _open_file(path: Path) -> int:
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     _open.add(lock)
     return lock
+
+
+def _unlock(lock: int) -> None:
+    """Give the lock up even if a child that was forked just now has not yet closed its copy."""
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    _close(lock)
 
 
 def _close(lock: int) -> None:
