@@ -48,6 +48,17 @@ class Labels:
     def classes(self) -> int:
         return len(self.prototypes)
 
+    def pseudo_weights(self, least: float) -> Matrix:
+        """Weight of each known category's pseudo-example, [known].
+
+        A category without labels gets as much as labeled categories have on average: otherwise every label of theirs
+        would push it further out of reach, which held-out labels cannot show. Its own labels soon replace that:
+        n of them leave 1/(1 + n) of it.
+        """
+        each = np.bincount(self.y, self.weights, minlength=self.classes)
+        usual = each[each > 0].mean() if each.any() else 0.0
+        return np.asarray(np.maximum(least, usual / (1.0 + each))[self.known], dtype=np.float64)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -61,8 +72,8 @@ class Rows:
     labeled: int
 
     def weighing(self, pseudo: float) -> Matrix:
-        """Row weights with this weight for each pseudo-example."""
-        return np.concatenate([self.weights[: self.labeled], np.full(len(self.weights) - self.labeled, pseudo)])
+        """Row weights with at least ``pseudo`` for each pseudo-example (see Labels.pseudo_weights)."""
+        return np.concatenate([self.weights[: self.labeled], np.maximum(pseudo, self.weights[self.labeled :])])
 
     @property
     def at(self) -> npt.NDArray[np.intp]:
@@ -124,7 +135,7 @@ def rows_for_choosing(data: Labels, features: FeatureMap, rng: np.random.Generat
         x=x,
         phi=features(x),
         targets=np.concatenate([eye[data.y[chosen]], eye[data.known]]),
-        weights=np.concatenate([data.weights[chosen], np.ones(len(data.known))]),
+        weights=np.concatenate([data.weights[chosen], data.pseudo_weights(0.0)]),
         folds=np.concatenate([folds, np.full(len(data.known), -1, dtype=np.int64)]),
         labeled=len(chosen),
     )

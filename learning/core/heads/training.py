@@ -102,7 +102,7 @@ def train_heads(
         bias=theta[-1],
         temperature=temperature,
         metrics={**metrics, "held_out_log_loss": losses, "labels": len(data.y)},
-        hyperparameters=_hyperparameters(members, shares, features),
+        hyperparameters=_hyperparameters(members, shares, features, data, categories),
         parts=parts,
         shares=shares,
     )
@@ -111,13 +111,13 @@ def train_heads(
 def ridge_statistics(
     data: cv.Labels, features: FeatureMap, categories: Sequence[str], pseudo: float
 ) -> RidgeStatistics:
-    """Statistics of all labels, and of the category texts as pseudo-examples of this weight."""
+    """Statistics of all labels, and of the category texts as pseudo-examples of at least this weight."""
     made = RidgeStatistics(features.width, categories)
     for at in range(0, len(data.y), CHUNK):
         part = slice(at, at + CHUNK)
         made.add(features(data.x[part]), data.y[part], data.weights[part])
-    if pseudo and len(data.known):
-        made.add(features(data.prototypes[data.known]), data.known, pseudo)
+    if len(data.known):
+        made.add(features(data.prototypes[data.known]), data.known, data.pseudo_weights(pseudo))
     return made
 
 
@@ -173,7 +173,7 @@ def _regression(data: cv.Labels, member: cv.Candidate) -> Matrix:
     eye = np.eye(data.classes)
     x = np.concatenate([data.x, data.prototypes[data.known]])
     targets = np.concatenate([eye[data.y], eye[data.known]])
-    weights = np.concatenate([data.weights, np.full(len(data.known), member.choice["pseudo"])])
+    weights = np.concatenate([data.weights, data.pseudo_weights(member.choice["pseudo"])])
     start = linear.fit_linear(x, targets, weights, C=member.choice["C"], exact=False)
     return linear.fit_linear(x, targets, weights, C=member.choice["C"], start=start)
 
@@ -198,8 +198,20 @@ def _calibrated(
 
 
 def _hyperparameters(
-    members: Mapping[str, cv.Candidate], shares: Mapping[str, float], features: FeatureMap
+    members: Mapping[str, cv.Candidate],
+    shares: Mapping[str, float],
+    features: FeatureMap,
+    data: cv.Labels,
+    categories: Sequence[str],
 ) -> dict[str, Any]:
+    """All that was chosen, as plain values; ``pseudo_weights`` are those in the ridge, by category."""
     chosen = {name: {**member.choice, "temperature": member.temperature} for name, member in members.items()}
-    projection = {"random_features": features.count, "direct": features.direct, "seed": features.seed}
-    return {"members": chosen, "shares": dict(shares), **projection}
+    pseudo = data.pseudo_weights(members["ridge"].choice["pseudo"] if "ridge" in members else 0.0)
+    return {
+        "members": chosen,
+        "shares": dict(shares),
+        "pseudo_weights": {categories[at]: float(w) for at, w in zip(data.known, pseudo, strict=True)},
+        "random_features": features.count,
+        "direct": features.direct,
+        "seed": features.seed,
+    }
