@@ -17,6 +17,7 @@ SERVERLESS = {
     "makemessages",
     "compilemessages",
     "check",
+    "stop",
 }
 
 

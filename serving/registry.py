@@ -61,12 +61,12 @@ def promote(*, version_id: int) -> ModelVersion:
 
 
 def rollback(*, project_id: int, encoder_sha: str) -> ModelVersion:
-    """Put the version back that served before the present one; 409 when there is none."""
+    """Put the latest version before the present one back that has served and still may; 409 when there is none."""
     serving = in_production(project_id=project_id, encoder_sha=encoder_sha)
     earlier = ModelVersion.objects.filter(project_id=project_id, encoder_sha=encoder_sha, stage=Stage.ARCHIVED)
-    if serving is not None and serving.promoted_at is not None:
-        earlier = earlier.filter(promoted_at__lt=serving.promoted_at)
-    previous = earlier.order_by("-promoted_at").first()
+    if serving is not None:
+        earlier = earlier.filter(number__lt=serving.number)
+    previous = earlier.order_by("-number").first()
     if previous is None:
         raise Problem(409, "nothing-to-roll-back-to", "No earlier version has served here.")
     return promote(version_id=previous.pk)

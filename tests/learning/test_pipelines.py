@@ -1,0 +1,202 @@
+"""The real path: labels in PostgreSQL → snapshot → heads → ONNX → gates → production → another answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feedback import jobs
+from feedback.models import Fold, JobState, Project
+from labeling.models import Label, LabelTask
+from learning import pipelines
+from learning.datasets import collect, encoders_with_labels, take_snapshot
+from learning.models import Snapshot, TrainingRun
+from learning.sample.grammar import generate
+from serving import registry, services
+from serving.artifacts import CorruptBundle
+from serving.engine import from_bytes
+from serving.models import Embedding, ModelVersion
+from serving.served import served
+
+pytestmark = pytest.mark.django_db
+
+
+def accuracy(project, texts, truth) -> float:
+    answers = services.predict(project_id=project.pk, texts=texts, locales=["en"] * len(texts))
+    return float(np.mean([a["category"] == t for a, t in zip(answers, truth, strict=True)]))
+
+
+def test_labels_make_a_better_model_that_serves_at_once(desk, add_labels, train):
+    texts, truth = zip(*generate(120, seed=99, locale="en"), strict=True)
+    before = accuracy(desk, texts, truth)
+    add_labels(desk, 150)
+    job = train(desk)
+    assert job.state == JobState.DONE, job.errors
+    version = ModelVersion.objects.get()
+    assert version.stage == "production"
+    answer = services.predict(project_id=desk.pk, texts=["hello"], locales=["en"])[0]
+    assert answer["model"] == "v1"
+    assert accuracy(desk, texts, truth) > before
+
+
+def test_a_version_tells_what_it_was_made_from(desk, add_labels, train):
+    add_labels(desk, 60)
+    train(desk)
+    version, run = ModelVersion.objects.get(), TrainingRun.objects.get()
+    assert version.lineage["data"] == Snapshot.objects.get().sha256
+    assert version.lineage["weights"] == version.manifest_sha
+    assert version.lineage["labels"] == 60
+    assert {"hyperparameters", "environment", "seed"} <= version.lineage.keys()
+    assert run.model == version
+    assert all(g["passed"] for g in version.gates)
+
+
+def test_the_same_labels_give_the_same_bundle(desk, add_labels, train):
+    add_labels(desk, 60)
+    train(desk)
+    train(desk)
+    first, second = ModelVersion.objects.order_by("number")
+    assert first.manifest_sha == second.manifest_sha
+
+
+def test_a_snapshot_names_labels_by_id_and_hash_and_holds_no_text(desk, add_labels, settings):
+    add_labels(desk, 20)
+    sha = encoders_with_labels(project_id=desk.pk)[0]
+    dataset = collect(project_id=desk.pk, encoder_sha=sha)
+    snapshot = take_snapshot(dataset, tuple(desk.categories.values_list("key", flat=True)))
+    assert take_snapshot(dataset, tuple(desk.categories.values_list("key", flat=True))).pk == snapshot.pk
+    content = (Path(settings.ENSO_ARTIFACTS) / "snapshots" / f"{snapshot.sha256}.json").read_text()
+    manifest = json.loads(content)
+    assert len(manifest["labels"]) == snapshot.labels == 20
+    for text in Label.objects.values_list("inquiry__text", flat=True):
+        assert text not in content
+
+
+def test_labels_of_the_test_fold_never_reach_the_training(desk, add_labels, train, monkeypatch):
+    add_labels(desk, 80)
+    Label.objects.first().inquiry.__class__.objects.filter(label__pk__in=Label.objects.values("pk")[:10]).update(fold=Fold.TEST)
+    seen = []
+    real = pipelines.train_heads
+    monkeypatch.setattr(pipelines, "train_heads", lambda x, y, **kw: seen.append(np.asarray(x)) or real(x, y, **kw))
+    train(desk)
+    held_out = from_bytes([bytes(v) for v in Embedding.objects.filter(inquiry__fold=Fold.TEST).values_list("vector", flat=True)])
+    assert len(held_out) >= 10
+    trained = seen[0]
+    assert not (np.abs(trained[:, None, :] - held_out[None, :, :]).max(axis=2) < 1e-6).any()
+
+
+def test_each_language_gets_the_head_of_its_encoder(desk, add_labels, train):
+    add_labels(desk, 40)
+    add_labels(desk, 40, seed=1, locale="ja")
+    train(desk)
+    assert ModelVersion.objects.filter(stage="production").values("encoder_sha").distinct().count() == 2
+
+
+def test_a_worse_model_is_stopped_by_the_gate_and_the_old_one_stays(desk, add_labels, train, monkeypatch):
+    add_labels(desk, 500)
+    train(desk)
+    real = pipelines.train_heads
+
+    def shuffled(x, y, **kw):
+        return real(x, np.random.default_rng(0).permutation(y), **kw)
+
+    monkeypatch.setattr(pipelines, "train_heads", shuffled)
+    train(desk)
+    good, bad = ModelVersion.objects.order_by("number")
+    assert (good.stage, bad.stage) == ("production", "rejected")
+    assert any(not g["passed"] for g in bad.gates)
+    with pytest.raises(registry.Problem, match="failed a gate"):
+        registry.promote(version_id=bad.pk)
+
+
+def test_a_damaged_bundle_is_refused_at_load_and_what_serves_stays(desk, add_labels, train):
+    add_labels(desk, 60)
+    train(desk)
+    add_labels(desk, 60, seed=5)
+    train(desk)
+    first, second = ModelVersion.objects.order_by("number")
+    registry.rollback(project_id=desk.pk, encoder_sha=second.encoder_sha)
+    served.refresh()
+    weights = registry.bundle_path(second.manifest_sha) / "weights.npy"
+    weights.chmod(0o600)
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CorruptBundle, match=r"weights\.npy"):
+        registry.open_bundle(second)
+    with pytest.raises(registry.Problem, match="cannot serve"):
+        registry.promote(version_id=second.pk)
+    # Even one that got into production by another hand is refused at load, and the one in service stays.
+    ModelVersion.objects.filter(pk=first.pk).update(stage="archived")
+    ModelVersion.objects.filter(pk=second.pk).update(stage="production")
+    served.refresh()
+    assert services.predict(project_id=desk.pk, texts=["hello"], locales=["en"])[0]["model"] == "v1"
+    assert "weights.npy" in served.refused[second.pk]
+
+
+def test_rolling_back_serves_the_earlier_version_again(desk, add_labels, train):
+    add_labels(desk, 60)
+    train(desk)
+    add_labels(desk, 60, seed=5)
+    train(desk)
+    sha = ModelVersion.objects.first().encoder_sha
+    assert registry.rollback(project_id=desk.pk, encoder_sha=sha).number == 1
+    with pytest.raises(registry.Problem, match="No earlier version"):
+        registry.rollback(project_id=desk.pk, encoder_sha=sha)
+
+
+def test_a_resumed_training_does_not_repeat_a_finished_run(desk, add_labels, monkeypatch):
+    add_labels(desk, 40)
+    add_labels(desk, 40, seed=1, locale="ja")
+    job = jobs.enqueue(kind="train", project_id=desk.pk)
+    calls = []
+    real = pipelines.train_heads
+
+    def dies_at_the_second(x, y, **kw):
+        calls.append(len(x))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(x, y, **kw)
+
+    monkeypatch.setattr(pipelines, "train_heads", dies_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run(job.pk)
+    assert ModelVersion.objects.count() == 1
+    jobs.Job.objects.update(heartbeat_at="2020-01-01T00:00:00Z")
+    jobs.sweep()
+    jobs.run(job.pk)
+    assert len(calls) == 3
+    assert ModelVersion.objects.filter(stage="production").count() == 2
+
+
+def test_a_training_that_lost_its_job_promotes_nothing(desk, add_labels, monkeypatch):
+    add_labels(desk, 40)
+    job = jobs.enqueue(kind="train", project_id=desk.pk)
+    real = pipelines.export
+
+    def overtaken(*args):
+        jobs.Job.objects.filter(pk=job.pk).update(token="00000000-0000-0000-0000-000000000000")
+        return real(*args)
+
+    monkeypatch.setattr(pipelines, "export", overtaken)
+    jobs.run(job.pk)
+    assert not ModelVersion.objects.exists()
+
+
+def test_after_a_promotion_the_open_tasks_are_ranked_anew(desk, add_labels, train):
+    Project.objects.update(confidence_threshold=1.0)
+    served.forget()
+    from feedback.services import NewInquiry
+
+    for n, (text, _) in enumerate(generate(20, seed=3, locale="en")):
+        new = NewInquiry(text=text, request_sha=b"0" * 32, external_id=f"open-{n}", locale="en")
+        services.answer_inquiry(project_id=desk.pk, app_id=None, new=new)
+    before = dict(LabelTask.objects.values_list("pk", "priority"))
+    add_labels(desk, 60)
+    job = train(desk)
+    after = dict(LabelTask.objects.filter(inquiry__fold=Fold.TRAIN).values_list("pk", "priority"))
+    assert job.result["rescored"] > 0
+    assert after != {pk: before[pk] for pk in after}
+    assert sorted(after.values())[-1] == 1.0
+    assert set(LabelTask.objects.exclude(inquiry__fold=Fold.TRAIN).values_list("priority", flat=True)) <= {-1.0}
