@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -30,11 +31,13 @@ UNDOABLE = 10
 _OWN = (Resolution.SINGLE, Resolution.AGREED)
 
 
-def release(*, project_id: int, task_id: int, annotator_id: int, token: uuid.UUID) -> None:
-    """Give a task back unanswered; 409 when the lease was already lost."""
+def release(
+    *, project_id: int, task_id: int, annotator_id: int, token: uuid.UUID, known_until: datetime | None = None
+) -> None:
+    """Give a task back unanswered; 409 when the lease was already lost, or renewed after `known_until`."""
     if not LabelTask.objects.filter(pk=task_id, project_id=project_id).exists():
         raise not_found("task")
-    if not queue.release(task_id=task_id, annotator_id=annotator_id, token=token):
+    if not queue.release(task_id=task_id, annotator_id=annotator_id, token=token, known_until=known_until):
         raise services.lease_lost()
 
 

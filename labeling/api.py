@@ -41,6 +41,10 @@ class LeaseIn(StrictSerializer):
     token = serializers.UUIDField()
 
 
+class ReleaseIn(LeaseIn):
+    known_until = serializers.DateTimeField(required=False)
+
+
 class AnnotationIn(LeaseIn):
     category = serializers.SlugField(max_length=100)
     saw_suggestion = serializers.BooleanField(default=False)
@@ -124,16 +128,18 @@ class TaskHeartbeat(PersonView):
 
 
 class TaskRelease(PersonView):
-    @extend_schema(request=LeaseIn, responses={204: None}, operation_id="task_release")
+    @extend_schema(request=ReleaseIn, responses={204: None}, operation_id="task_release")
     def post(self, request: Request, task_id: int) -> Response:
-        """Give a task back unanswered."""
-        given = LeaseIn(data=request.data)
+        """Give a task back unanswered; with `known_until` only when its lease was not renewed after that."""
+        given = ReleaseIn(data=request.data)
         given.is_valid(raise_exception=True)
         user = self.person(request)
         task = own_task(user, task_id)
+        v = given.validated_data
         actions.release(
-            project_id=task.project_id, task_id=task.pk, annotator_id=user.pk, token=given.validated_data["token"]
-        )
+            project_id=task.project_id, task_id=task.pk, annotator_id=user.pk, token=v["token"],
+            known_until=v.get("known_until"),
+        )  # fmt: skip
         return Response(status=204)
 
 

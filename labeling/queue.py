@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
+from psycopg.types.json import Jsonb
 from django.utils import timezone
 
 from labeling.models import LabelTask, Slot, SlotRole, SlotState, TaskState
@@ -33,7 +34,7 @@ WHERE id IN (
 
 _CLAIM = """
 UPDATE labeling_slot SET state = 'leased', annotator_id = %(annotator)s, token = %(token)s,
-    lease_expires_at = now() + make_interval(secs => %(seconds)s), reserved = %(reserve)s
+    lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s), reserved = %(reserve)s
 WHERE id = (
     SELECT s.id FROM labeling_slot s
     WHERE s.project_id = %(project)s AND s.role = %(role)s AND s.state = 'open'
@@ -49,7 +50,7 @@ RETURNING id, task_id, lease_expires_at
 
 # A reserved slot becomes the one in hand; the unique constraint holds that there is no other.
 _PROMOTE = """
-UPDATE labeling_slot s SET reserved = false, lease_expires_at = now() + make_interval(secs => %(seconds)s)
+UPDATE labeling_slot s SET reserved = false, lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE annotator_id = %(annotator)s AND project_id = %(project)s AND role = ANY(%(roles)s) AND state = 'leased' AND reserved
   AND NOT EXISTS (SELECT 1 FROM labeling_slot h WHERE h.annotator_id = s.annotator_id AND h.project_id = s.project_id
                   AND h.role = s.role AND h.state = 'leased' AND NOT h.reserved)
@@ -101,7 +102,7 @@ def claim(
         take_turn(project_id=project_id, annotator_id=annotator_id)
         cursor.execute(_RELEASE_EXPIRED, {"project": project_id})
         if held := _held(project_id, annotator_id, roles, reserved=reserve):
-            return held
+            return _renewed(held, seconds)
         if not reserve and (promoted := _promote(cursor, given)):
             return promoted
         for role in roles:
@@ -136,6 +137,17 @@ def _held(project_id: int, annotator_id: int, roles: Sequence[str], *, reserved:
     return Lease(slot.pk, slot.task_id, slot.token, slot.lease_expires_at, slot.role, annotator_id)
 
 
+def _renewed(lease: Lease, seconds: float) -> Lease:
+    """Handed out again (the page was loaded anew): for its full time, and out of reach of a late release."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE labeling_slot SET lease_expires_at = clock_timestamp() + make_interval(secs => %s) WHERE id = %s "
+            "RETURNING lease_expires_at",
+            [seconds, lease.slot_id],
+        )
+        return replace(lease, expires_at=cursor.fetchone()[0])
+
+
 def promote_reserved(*, project_id: int, annotator_id: int, role: str, seconds: float) -> Lease | None:
     """The item that waited is now the one in hand; None when nothing waited."""
     with connection.cursor() as cursor:
@@ -158,7 +170,7 @@ def extend(*, task_id: int, annotator_id: int, token: uuid.UUID, seconds: float)
     """Renew a live lease (heartbeat), and what waits behind it; None when it is lost."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE labeling_slot SET lease_expires_at = now() + make_interval(secs => %s) "
+            "UPDATE labeling_slot SET lease_expires_at = clock_timestamp() + make_interval(secs => %s) "
             "WHERE task_id = %s AND annotator_id = %s AND token = %s AND state = 'leased' "
             "RETURNING lease_expires_at, project_id",
             [seconds, task_id, annotator_id, token],
@@ -167,7 +179,7 @@ def extend(*, task_id: int, annotator_id: int, token: uuid.UUID, seconds: float)
         if row is None:
             return None
         cursor.execute(
-            "UPDATE labeling_slot SET lease_expires_at = now() + make_interval(secs => %s) "
+            "UPDATE labeling_slot SET lease_expires_at = clock_timestamp() + make_interval(secs => %s) "
             "WHERE annotator_id = %s AND project_id = %s AND state = 'leased' AND reserved",
             [RESERVE_SECONDS, annotator_id, row[1]],
         )
@@ -175,9 +187,15 @@ def extend(*, task_id: int, annotator_id: int, token: uuid.UUID, seconds: float)
     return expires
 
 
-def release(*, task_id: int, annotator_id: int, token: uuid.UUID) -> bool:
-    """Give a slot back unanswered; False when the lease was already lost."""
+def release(*, task_id: int, annotator_id: int, token: uuid.UUID, known_until: datetime | None = None) -> bool:
+    """Give a slot back unanswered; False when the lease was already lost.
+
+    With `known_until`, the end of the lease as the caller knows it, a lease that was renewed since stays: a page that is
+    closed sends its release late, when the same person may have opened the page again.
+    """
     held = Slot.objects.filter(task_id=task_id, annotator_id=annotator_id, token=token, state=SlotState.LEASED)
+    if known_until is not None:
+        held = held.filter(lease_expires_at__lte=known_until)
     return bool(held.update(**_OPENED))
 
 
@@ -217,6 +235,18 @@ def reprioritise(*, priorities: dict[int, float]) -> int:
             [ids, values],
         )
     return changed
+
+
+def explain(*, reasons: dict[int, dict[str, Any]]) -> None:
+    """Write why open tasks were chosen (plain data; the desk says it in words); audit tasks keep their own reason."""
+    if not reasons:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE labeling_labeltask t SET reason = v.reason FROM unnest(%s::bigint[], %s::jsonb[]) AS v(id, reason) "
+            "WHERE t.id = v.id AND t.state = 'open' AND t.kind <> 'audit'",
+            [list(reasons), [Jsonb(r) for r in reasons.values()]],
+        )
 
 
 def close_open_slots(task: LabelTask) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.management import call_command
+from django.core.signals import request_finished, request_started
+from django.test import Client, override_settings
+from django.utils.functional import empty
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from feedback.models import Project, User
@@ -18,6 +23,8 @@ from tests.browser.scene import make_people, make_shop
 # Playwright keeps an event loop in this thread; Django would take every query for one made from async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
+# Large, compressed slowly, and on none of the pages looked at here.
+NOT_OURS = ["drf_spectacular_sidecar", "rest_framework", "admin", "unfold"]
 WIDE, NARROW = {"width": 1360, "height": 860}, {"width": 320, "height": 640}
 
 
@@ -40,14 +47,51 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Static files as they are served: under hashed names, with the imports of modules rewritten."""
+    with override_settings(STATIC_ROOT=tmp_path_factory.mktemp("static")):
+        call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=NOT_OURS)
+        # The manifest is read when the storage is made.
+        staticfiles_storage._wrapped = empty
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _plain_and_fast(settings: Any) -> None:
-    """Files from their sources, not from what some collectstatic left behind."""
-    backend = "django.contrib.staticfiles.storage.StaticFilesStorage"
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": backend}}
-    settings.ALLOWED_HOSTS = ["*"]
+def _fast_passwords(settings: Any) -> None:
     # Five people per test: a slow hash would be most of the test's time.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+class Traffic:
+    """How many requests the live server, a thread of this process, is working on."""
+
+    def __enter__(self) -> Traffic:
+        self.open, self.changed = 0, threading.Condition()
+        request_started.connect(self._began)
+        request_finished.connect(self._ended)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        request_started.disconnect(self._began)
+        request_finished.disconnect(self._ended)
+
+    def _count(self, by: int) -> None:
+        with self.changed:
+            self.open += by
+            self.changed.notify_all()
+
+    def _began(self, **_: Any) -> None:
+        self._count(1)
+
+    def _ended(self, **_: Any) -> None:
+        self._count(-1)
+
+    def wait_until_quiet(self) -> None:
+        """Until nothing runs, and nothing more has come for a moment."""
+        with self.changed:
+            while self.changed.wait_for(lambda: self.open <= 0, timeout=10) and self.changed.wait(timeout=0.15):
+                pass
 
 
 class Visit:
@@ -86,9 +130,12 @@ def visit(chromium: Browser, live_server: Any) -> Iterator[Callable[..., Visit]]
         opened.append(window)
         return window
 
-    yield open_window
-    for window in opened:
-        window.context.close()
+    with Traffic() as traffic:
+        yield open_window
+        for window in opened:
+            window.context.close()
+        # A request that still runs would wait for the tables that the end of the test empties, and the other way round.
+        traffic.wait_until_quiet()
     assert not [e for w in opened for e in w.errors]
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from feedback.models import Category, Inquiry, Job, Membership, Project, Role, Status, User
 from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
+from feedback.services import add_categories as services_add
 from labeling import queue, services
 from labeling.models import Annotation, LabelTask, SlotRole, TaskKind
 from learning.models import RunState, Snapshot, TrainingRun
@@ -214,3 +215,20 @@ def train_once(project: Project, people: dict[str, User]) -> ModelVersion:
     Job.objects.create(kind="train", project=project, state="running", progress=0.42, stage="fitting the ridge head", attempt=2,
                        errors=["Attempt 1: the worker stopped answering."], token=uuid.uuid4(), started_at=now)  # fmt: skip
     return version
+
+
+def add_categories(project: Project, n: int) -> None:
+    """More than number keys reach."""
+    rows = [{"key": f"extra-{i}", "name": f"Extra {i}", "description": ""} for i in range(n)]
+    services_add(project_id=project.pk, categories=rows)
+
+
+def take_over(project: Project, *others: User) -> None:
+    """Others answer the first item, whose lease has run out, until nothing is left to answer."""
+    task = LabelTask.objects.order_by("-priority", "pk")[0]
+    for person in others:
+        lease = queue.claim(project_id=project.pk, annotator_id=person.pk, roles=[SlotRole.ANNOTATOR], seconds=600)
+        assert lease is not None
+        assert lease.task_id == task.pk
+        given = services.Answer(task_id=task.pk, annotator_id=person.pk, token=lease.token, category="refund")
+        services.annotate(project_id=project.pk, answer=given)

@@ -102,6 +102,25 @@ class TestPrefetch:
         assert take(call, colleague)["task"]["id"] == after["task"]["id"]
 
 
+class TestRelease:
+    def test_a_page_that_is_opened_again_keeps_its_item(
+        self, call: Call, annotator: User, three: list[LabelTask]
+    ) -> None:
+        before = take(call, annotator)
+        take(call, annotator)  # the page was loaded anew, and the release of the closed one arrives late
+        body = {**token_of(before), "known_until": before["lease"]["expires_at"]}
+        assert call(annotator, f"tasks/{three[0].pk}/release", body).status_code == 409
+        assert Slot.objects.get(task=three[0]).state == SlotState.LEASED
+
+    def test_a_page_that_is_closed_gives_its_item_back(
+        self, call: Call, annotator: User, three: list[LabelTask]
+    ) -> None:
+        item = take(call, annotator)
+        body = {**token_of(item), "known_until": item["lease"]["expires_at"]}
+        assert call(annotator, f"tasks/{three[0].pk}/release", body).status_code == 204
+        assert Slot.objects.get(task=three[0]).state == SlotState.OPEN
+
+
 class TestSkip:
     def test_a_skipped_item_does_not_come_back(
         self, call: Call, annotator: User, colleague: User, three: list[LabelTask]

@@ -31,7 +31,11 @@ class Desk {
     this.choices.onNarrow = (text, n) => {
       $("matches").textContent = !text ? "" : n ? t("matches", { n }) : t("no_match", { text });
     };
-    this.lease = new LeaseClock(data.api, { tick: (left) => this.#tick(left), lost: () => this.#lost() });
+    this.lease = new LeaseClock(data.api, {
+      tick: (left) => this.#tick(left),
+      lost: () => this.#lost(),
+      renewed: (until) => this.current && (this.current.knownUntil = until),
+    });
     this.rail = new Rail(data, t, (key) => this.choices.nameOf(key), (task) => this.undo(task));
     this.outbox = new Outbox(`${data.user}.${data.project}`, {
       change: () => this.rail.saving(this.outbox),
@@ -41,6 +45,16 @@ class Desk {
   }
 
   // ---- getting items ----
+
+  /** The prefetched item. Whether there is one can be seen in the page. */
+  get upcoming() {
+    return this.waiting;
+  }
+
+  set upcoming(item) {
+    this.waiting = item;
+    this.root.dataset.next = item ? "here" : "none";
+  }
 
   start() {
     this.rail.load();
@@ -83,7 +97,8 @@ class Desk {
   }
 
   #item({ task, lease }) {
-    return { task, token: lease.token, seconds: lease.expires_in, until: performance.now() + lease.expires_in * 1000, saw: false };
+    const until = performance.now() + lease.expires_in * 1000;
+    return { task, token: lease.token, seconds: lease.expires_in, knownUntil: lease.expires_at, until, saw: false };
   }
 
   /** Fetch the item after this one. What comes back may be the one in hand, when the server has not yet heard that it is. */
@@ -110,7 +125,7 @@ class Desk {
 
   #leave() {
     for (const item of [this.current, this.upcoming]) {
-      if (item) post(`${data.api}tasks/${item.task.id}/release`, { token: item.token }, { keepalive: true }).catch(() => {});
+      if (item) post(`${data.api}tasks/${item.task.id}/release`, { token: item.token, known_until: item.knownUntil }, { keepalive: true }).catch(() => {});
     }
     this.current = this.upcoming = null;
   }
@@ -251,7 +266,7 @@ class Desk {
     const item = this.current;
     if (!item) return;
     const key = item.task.suggestion;
-    if (!key) return this.say(t("no_suggestion")), this.rail.note(t("no_suggestion"));
+    if (!key) return this.rail.note(t("no_suggestion"));
     item.saw = true;
     this.choices.mark(key, "suggested", t("suggested"));
     $("why").textContent = item.task.why_seen;
@@ -273,16 +288,16 @@ class Desk {
   /** The last answer, or the one on `task`. One that has not been sent yet never leaves this device. */
   async undo(task = null) {
     const row = this.rail.undoable(task);
-    if (!row) return this.say(t("nothing_to_undo"));
+    if (!row) return this.rail.note(t("nothing_to_undo"));
     if (row.item && this.outbox.withdraw(row.id)) return this.#back(row, { ...row.item, was: row.category });
     try {
       await this.outbox.drain();
       const got = await post(`${data.api}tasks/${row.task}/undo`, {});
-      if (!got.lease) return this.rail.remove(row), this.say(t("undo_gone"));
+      if (!got.lease) return this.rail.remove(row), this.rail.note(t("undo_gone"));
       this.#back(row, { ...this.#item(got), was: row.category });
     } catch (error) {
-      if (error instanceof Offline) this.say(t("undo_offline")), this.rail.note(t("undo_offline"));
-      else if (error instanceof Refused) this.say(error.message), this.rail.note(error.message);
+      if (error instanceof Offline) this.rail.note(t("undo_offline"));
+      else if (error instanceof Refused) this.rail.note(error.message);
       else throw error;
     }
   }
@@ -302,7 +317,7 @@ class Desk {
     const next = result?.next;
     if (this.current && next?.task === this.current.task.id) {
       this.current.token = next.token;
-      this.current.until = performance.now() + next.expires_in * 1000;
+      this.current.knownUntil = next.expires_at;
       this.lease.renewed(next.task, next.token, next.expires_in);
     } else if (this.current) this.#confirm();
     this.prefetch();
@@ -314,6 +329,7 @@ class Desk {
     if (!item || !this.current) return;
     if (item.task.id === this.current.task.id) {
       this.current.token = item.token;
+      this.current.knownUntil = item.knownUntil;
       this.lease.renewed(item.task.id, item.token, item.seconds);
     } else this.upcoming = item;
   }

@@ -7,7 +7,7 @@ const ACTIVE_FOR_MS = 60_000;
 const LONGEST_BEAT_MS = 60_000;
 
 export class LeaseClock {
-  /** `on` is {tick(secondsLeft), lost()}. */
+  /** `on` is {tick(secondsLeft), lost(), renewed(expiresAt)}. */
   constructor(api, on) {
     this.api = api;
     this.on = on;
@@ -41,6 +41,7 @@ export class LeaseClock {
     held.beat = performance.now();
     try {
       const { lease } = await post(`${this.api}tasks/${held.task}/heartbeat`, { token: held.token });
+      if (this.held === held) this.on.renewed(lease.expires_at);
       this.renewed(held.task, held.token, lease.expires_in);
       return lease.expires_in;
     } catch (error) {

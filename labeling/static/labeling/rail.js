@@ -29,6 +29,7 @@ export class Rail {
   }
 
   add(entry) {
+    this.note("");
     this.rows.unshift({ ...entry, state: "saving" });
     this.rows.length = Math.min(this.rows.length, SHOWN);
     if (entry.kind === "answer" && this.figures.today !== null) this.figures.today += 1;
@@ -71,8 +72,9 @@ export class Rail {
     this.#draw();
   }
 
+  /** Something that the person should know; it stays until their next answer. */
   note(text) {
-    this.#line("bad", text);
+    $("notice").textContent = text;
   }
 
   guideline(category) {
