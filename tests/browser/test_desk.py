@@ -278,6 +278,24 @@ def test_closing_the_page_gives_the_items_back(shop: Project, people: dict[str, 
     eventually(page, lambda: not Slot.objects.filter(state=SlotState.LEASED).exists())
 
 
+def test_a_second_tab_does_not_take_the_same_item(shop: Project, people: dict[str, User], visit: Visit) -> None:
+    scene.fill_queue(shop, 3)
+    window = visit(people["annotator"])
+    first = window.go(DESK)
+    wait_for(first, scene.TEXTS[0][0])
+    second = window.context.new_page()
+    second.goto(window.base + DESK)
+    expect(second.locator("#elsewhere-title")).to_be_visible()
+    second.get_by_role("button", name="Work here instead").click()
+    wait_for(second, scene.TEXTS[0][0])
+    expect(first.locator("#elsewhere-title")).to_be_visible()
+    first.close()
+    second.keyboard.press("1")
+    wait_for(second, scene.TEXTS[1][0])
+    saved(second)
+    assert [a.extra for a in Annotation.objects.all()] == [False]
+
+
 def test_an_expert_decides_between_answers(shop: Project, people: dict[str, User], visit: Visit) -> None:
     task = scene.dispute(shop, people)
     page = open_desk(visit, people["expert"], "/p/shop/adjudicate")

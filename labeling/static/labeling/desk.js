@@ -6,6 +6,7 @@ import { Choices } from "./choices.js";
 import { LeaseClock } from "./lease.js";
 import { Outbox } from "./outbox.js";
 import { Rail } from "./rail.js";
+import { takeOver } from "./tab.js";
 import { ago, clock, languageName, speaker } from "./words.js";
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
@@ -56,14 +57,29 @@ class Desk {
     this.root.dataset.next = item ? "here" : "none";
   }
 
-  start() {
+  async start() {
     this.rail.load();
     this.outbox.drain();
-    this.advance();
+    await this.workHere(false);
     setInterval(() => this.#lookAgain(), LOOK_AGAIN_MS);
     window.addEventListener("focus", () => this.#lookAgain());
     window.addEventListener("pagehide", () => this.#leave());
     window.addEventListener("pageshow", (event) => event.persisted && this.advance());
+  }
+
+  /** Work in this tab, unless another one does; with `steal` that one stops. */
+  async workHere(steal) {
+    const name = `enso.desk.${data.user}.${data.project}.${data.role}`;
+    if (await takeOver(name, { steal, onLost: () => this.#elsewhere() })) await this.advance();
+    else this.#elsewhere();
+  }
+
+  #elsewhere() {
+    // The other tab has our items now: they must not be given back.
+    this.current = this.upcoming = null;
+    this.lease.drop();
+    this.#state("elsewhere");
+    $("elsewhere-title").focus();
   }
 
   /** Put the next item in front of the person: at once where it is already here. */
@@ -381,6 +397,7 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-do]");
   if (!button) return;
   if (button.dataset.do === "look") desk.advance();
+  else if (button.dataset.do === "here") desk.workHere(true);
   else actions[button.dataset.do]();
 });
 listen(data.shortcuts, actions, (name) => {
