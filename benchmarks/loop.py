@@ -71,6 +71,7 @@ def slugify(category: str) -> str:
 def stream(project: Project, texts: list[str], on_share: Callable[[float], None]) -> None:
     """Post every text, several clients at once; an answer that did not come is asked for again under the same id."""
     local = threading.local()
+
     def post(row: int) -> None:
         if not hasattr(local, "client"):
             local.client = project.api()
@@ -146,17 +147,19 @@ def wait_for_model(project: Project, labels: int) -> str:
             serving = [m for m in models if m["lineage"].get("labels", 0) >= labels and m["stage"] != "staging"]
             busy = any(j["state"] in ("queued", "running", "failed") for j in jobs if j["kind"] == "train")
             if serving and not busy:
-                return _served_name(api, models)
+                return _served_name(api)
             time.sleep(0.25)
     raise SystemExit(f"no version with {labels} labels within {ROUND_SECONDS:.0f} s")
 
 
-def _served_name(api: httpx.Client, models: list[dict[str, Any]]) -> str:
+def _served_name(api: httpx.Client) -> str:
     """Wait until the web process has swapped to the version in production."""
-    name = next(f"v{m['number']}" for m in models if m["stage"] == "production")
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        if with_patience(lambda: api.post("/api/v1/predict", json={"text": "which version?"})).json()["model"] == name:
+        models = with_patience(lambda: api.get("/api/v1/models")).json()["models"]
+        name = next(f"v{m['number']}" for m in models if m["stage"] == "production")
+        answer = with_patience(lambda: api.post("/api/v1/predict", json={"text": "which version?"}))
+        if answer.json()["model"] == name:
             return name
         time.sleep(0.1)
     raise SystemExit(f"the web process does not serve {name}")
@@ -181,11 +184,14 @@ def score(project: Project, corpus: Corpus, keys: list[str]) -> dict[str, float]
     }
 
 
-def run_project(project: Project, corpus: Corpus, args: Any, faults: Faults | None) -> list[dict[str, Any]]:
+def run_project(
+    stack: Stack, project: Project, corpus: Corpus, args: Any, faults: Faults | None
+) -> list[dict[str, Any]]:
     keys = [slugify(c) for c in corpus.categories]
     truth = {t: keys[y] for t, y in zip(corpus.train_texts, corpus.train_labels, strict=True)}
     rng = np.random.default_rng(args.seed)
     stream(project, corpus.train_texts, faults.while_streaming if faults else lambda share: None)
+    stack.manage("select", project.slug)
     rounds = [{"labels": 0, **score(project, corpus, keys)}]
     for number in range(1, args.rounds + 1):
         before = project.labels
@@ -285,11 +291,11 @@ def main() -> None:
     started = time.monotonic()
     with Stack() as stack:
         mine = set_up(stack, corpus, "loop", args.strategy, args)
-        rounds = run_project(mine, corpus, args, Faults(stack) if args.faults else None)
+        rounds = run_project(stack, mine, corpus, args, Faults(stack) if args.faults else None)
         projects, baseline = [mine], None
         if not args.no_random:
             other = set_up(stack, corpus, "random", "random", args)
-            baseline = run_project(other, corpus, args, None)
+            baseline = run_project(stack, other, corpus, args, None)
             projects.append(other)
         gone = sum(lost(stack, x) for x in projects)
     figures = {

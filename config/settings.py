@@ -93,8 +93,10 @@ TEMPLATES = [
 
 def _database() -> dict[str, Any]:
     """The server named by DATABASE_URL, or the embedded one (addresses only: nothing is started here)."""
-    given = env.db_url("DATABASE_URL") if env.str("DATABASE_URL", "") else embedded.database_settings()
-    options = dict(given.get("OPTIONS", {}))
+    given: dict[str, Any] = (
+        dict(env.db_url("DATABASE_URL")) if env.str("DATABASE_URL", "") else embedded.database_settings()
+    )
+    options: dict[str, Any] = dict(given.get("OPTIONS", {}))
     # Waiting for a free connection has an end: the caller then gets 503 instead of a hung thread.
     options["pool"] = {"min_size": 1, "max_size": env.int("DATABASE_POOL", 16), "timeout": 10}
     return {**given, "ENGINE": "django.db.backends.postgresql", "OPTIONS": options, "CONN_HEALTH_CHECKS": True}

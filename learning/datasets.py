@@ -96,6 +96,15 @@ def collect(*, project_id: int, encoder_sha: str) -> Dataset:
     return Dataset(project_id, encoder_sha, tuple(rows), x)
 
 
+def unlabeled(*, project_id: int, encoder_sha: str, limit: int) -> tuple[list[uuid.UUID], NDArray[np.float32]]:
+    """Ids and unit embeddings [n, d] of the newest inquiries of the train fold that have no label, oldest first."""
+    rows = Embedding.objects.filter(
+        inquiry__project_id=project_id, inquiry__fold=Fold.TRAIN, inquiry__label__isnull=True, encoder_sha=encoder_sha
+    ).order_by("-inquiry_id")
+    found = list(rows.values_list("inquiry_id", "vector")[:limit])[::-1]
+    return [i for i, _ in found], from_bytes([bytes(v) for _, v in found]) if found else np.zeros((0, 1), np.float32)
+
+
 def take_snapshot(dataset: Dataset, categories: Sequence[str]) -> Snapshot:
     """Write the manifest under its hash (writing it twice is one) and record it."""
     manifest = {

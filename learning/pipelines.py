@@ -14,26 +14,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from numpy.typing import NDArray
 
 from feedback import jobs
-from feedback.models import Fold
 from learning import gates
 from learning.core.export import export_head
-from learning.core.heads.training import TrainedHead, train_heads
+from learning.core.heads.training import TrainedHead
 from learning.datasets import Dataset, collect, encoders_with_labels, take_snapshot
+from learning.fitting import SEED, fit
 from learning.models import RunState, Snapshot, TrainingRun
-from serving import registry, zero_shot
+from serving import registry
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
 from serving.models import ModelVersion, Stage
 from serving.served import served
 
-SEED = 0
 PACKAGES = ("numpy", "scipy", "torch", "onnx", "onnxruntime")
 Progress = Callable[[float, str], None]
 
@@ -84,25 +81,11 @@ def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) ->
     # A resumed run goes on with the labels that it began with only if they are still the same; else with the new ones.
     TrainingRun.objects.filter(pk=run.pk).update(snapshot=snapshot)
     prototypes = served.prototypes(desk, served.encoder_by_sha(encoder_sha))
-    head = fit(dataset, categories, prototypes, report)
+    head = fit(dataset, categories, prototypes, lambda share, stage: report(0.05 + 0.75 * share, stage))
     report(0.85, "exporting")
     bundle, parity = export(head, dataset, categories)
     report(0.92, "judging")
     return _judge(running, run, snapshot, dataset, head, bundle, parity)
-
-
-def fit(
-    dataset: Dataset, categories: tuple[str, ...], prototypes: list[NDArray[np.float32]], report: Progress
-) -> TrainedHead:
-    """Train on the train fold; calibrate on the calibrate fold. Neither sees the test fold."""
-    y = dataset.labels(categories)
-    train, calibrate = dataset.fold(Fold.TRAIN), dataset.fold(Fold.CALIBRATE)
-    return train_heads(
-        dataset.x[train], y[train], categories=categories, weights=dataset.weights()[train], groups=dataset.groups()[train],
-        prior_prototypes=np.stack([zero_shot.prototype(rows) for rows in prototypes]),
-        calibration=(dataset.x[calibrate], y[calibrate]), seed=SEED,
-        progress=lambda share, stage: report(0.05 + 0.75 * share, stage),
-    )  # fmt: skip
 
 
 def export(head: TrainedHead, dataset: Dataset, categories: tuple[str, ...]) -> tuple[Bundle, float]:

@@ -56,7 +56,8 @@ def train_if_due(*, project_id: int | None) -> bool:
 
 def new_labels(*, project_id: int) -> int:
     """Labels settled since the last training began to collect them."""
-    last = Job.objects.filter(project_id=project_id, kind="train", state=JobState.DONE).order_by("-started_at").first()
+    begun = [JobState.RUNNING, JobState.DONE]  # one that runs has collected them already
+    last = Job.objects.filter(project_id=project_id, kind="train", state__in=begun).order_by("-started_at").first()
     labels = Label.objects.filter(project_id=project_id, category__isnull=False)
     return labels.filter(settled_at__gt=last.started_at).count() if last else labels.count()
 

@@ -30,7 +30,9 @@ class Project(models.Model):
     # Labeling
     overlap = models.PositiveSmallIntegerField(default=1, help_text="Annotations that each task needs.")
     lease_seconds = models.PositiveIntegerField(default=600)
-    strategy = models.CharField(max_length=40, default="margin")
+    strategy = models.CharField(
+        max_length=40, default="default", help_text="Query strategy by name; `default` is the measured winner."
+    )
 
     # Learning
     retrain_after_labels = models.PositiveIntegerField(default=50, help_text="New labels that trigger a training.")

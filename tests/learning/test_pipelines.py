@@ -11,7 +11,7 @@ import pytest
 from feedback import jobs
 from feedback.models import Fold, JobState, Project
 from labeling.models import Label, LabelTask
-from learning import pipelines
+from learning import fitting, pipelines
 from learning.datasets import collect, encoders_with_labels, take_snapshot
 from learning.models import Snapshot, TrainingRun
 from learning.sample.grammar import generate
@@ -77,12 +77,16 @@ def test_a_snapshot_names_labels_by_id_and_hash_and_holds_no_text(desk, add_labe
 
 def test_labels_of_the_test_fold_never_reach_the_training(desk, add_labels, train, monkeypatch):
     add_labels(desk, 80)
-    Label.objects.first().inquiry.__class__.objects.filter(label__pk__in=Label.objects.values("pk")[:10]).update(fold=Fold.TEST)
+    Label.objects.first().inquiry.__class__.objects.filter(label__pk__in=Label.objects.values("pk")[:10]).update(
+        fold=Fold.TEST
+    )
     seen = []
-    real = pipelines.train_heads
-    monkeypatch.setattr(pipelines, "train_heads", lambda x, y, **kw: seen.append(np.asarray(x)) or real(x, y, **kw))
+    real = fitting.train_heads
+    monkeypatch.setattr(fitting, "train_heads", lambda x, y, **kw: seen.append(np.asarray(x)) or real(x, y, **kw))
     train(desk)
-    held_out = from_bytes([bytes(v) for v in Embedding.objects.filter(inquiry__fold=Fold.TEST).values_list("vector", flat=True)])
+    held_out = from_bytes(
+        [bytes(v) for v in Embedding.objects.filter(inquiry__fold=Fold.TEST).values_list("vector", flat=True)]
+    )
     assert len(held_out) >= 10
     trained = seen[0]
     assert not (np.abs(trained[:, None, :] - held_out[None, :, :]).max(axis=2) < 1e-6).any()
@@ -98,12 +102,12 @@ def test_each_language_gets_the_head_of_its_encoder(desk, add_labels, train):
 def test_a_worse_model_is_stopped_by_the_gate_and_the_old_one_stays(desk, add_labels, train, monkeypatch):
     add_labels(desk, 500)
     train(desk)
-    real = pipelines.train_heads
+    real = fitting.train_heads
 
     def shuffled(x, y, **kw):
         return real(x, np.random.default_rng(0).permutation(y), **kw)
 
-    monkeypatch.setattr(pipelines, "train_heads", shuffled)
+    monkeypatch.setattr(fitting, "train_heads", shuffled)
     train(desk)
     good, bad = ModelVersion.objects.order_by("number")
     assert (good.stage, bad.stage) == ("production", "rejected")
@@ -151,7 +155,7 @@ def test_a_resumed_training_does_not_repeat_a_finished_run(desk, add_labels, mon
     add_labels(desk, 40, seed=1, locale="ja")
     job = jobs.enqueue(kind="train", project_id=desk.pk)
     calls = []
-    real = pipelines.train_heads
+    real = fitting.train_heads
 
     def dies_at_the_second(x, y, **kw):
         calls.append(len(x))
@@ -159,7 +163,7 @@ def test_a_resumed_training_does_not_repeat_a_finished_run(desk, add_labels, mon
             raise KeyboardInterrupt
         return real(x, y, **kw)
 
-    monkeypatch.setattr(pipelines, "train_heads", dies_at_the_second)
+    monkeypatch.setattr(fitting, "train_heads", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         jobs.run(job.pk)
     assert ModelVersion.objects.count() == 1

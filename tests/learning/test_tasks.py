@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from feedback import outbox
 from feedback.models import Job, Project
@@ -34,7 +35,7 @@ def test_labels_that_a_training_has_seen_do_not_trigger_another(project):
     Project.objects.update(retrain_after_labels=1)
     label(project, 0)
     assert train_if_due(project_id=project.pk)
-    Job.objects.update(state="done", started_at=__import__("django.utils.timezone", fromlist=["now"]).now())
+    Job.objects.update(state="done", started_at=timezone.now())
     assert new_labels(project_id=project.pk) == 0
     assert not train_if_due(project_id=project.pk)
 
@@ -43,3 +44,14 @@ def test_a_new_category_is_taught_only_where_a_model_serves(project):
     add_categories(project_id=project.pk, categories=[{"key": "invoice", "name": "Invoice"}])
     outbox.relay()
     assert not Job.objects.exists()
+
+
+def test_labels_that_a_running_training_has_collected_do_not_ask_for_it_again(project):
+    Project.objects.update(retrain_after_labels=1)
+    label(project, 0)
+    train_if_due(project_id=project.pk)
+    Job.objects.update(state="running", started_at=timezone.now())
+    assert not train_if_due(project_id=project.pk)
+    label(project, 1)
+    assert train_if_due(project_id=project.pk)
+    assert Job.objects.get().again

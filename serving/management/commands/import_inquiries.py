@@ -66,7 +66,10 @@ def external_id(row: dict[str, str]) -> str:
 def new_inquiry(row: dict[str, str]) -> NewInquiry:
     fields = {k: row.get(k, "") for k in ("text", "locale", "customer", "channel")}
     sha = hashlib.sha256(msgspec.json.encode(fields, order="sorted")).digest()
-    return NewInquiry(request_sha=sha, external_id=external_id(row), **fields)
+    return NewInquiry(
+        text=row["text"], request_sha=sha, external_id=external_id(row), locale=fields["locale"], customer=fields["customer"],
+        channel=fields["channel"],
+    )  # fmt: skip
 
 
 def _store(project_id: int, row: dict[str, str]) -> str | None:

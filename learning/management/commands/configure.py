@@ -10,6 +10,7 @@ from django.db.models import BooleanField
 
 from feedback.models import Project
 from feedback.services import touch_project
+from learning import selection
 
 FIXED = {"id", "slug", "created_at", "revision"}
 
@@ -46,7 +47,16 @@ class Command(BaseCommand):
             typed = value.lower() in {"1", "true", "yes"} if isinstance(field, BooleanField) else field.to_python(value)  # type: ignore[union-attr]
         except (ValidationError, FieldDoesNotExist) as error:
             raise CommandError(f"{name} cannot be {value!r}.") from error
+        if name == "strategy":
+            _check_strategy(value)
         setattr(project, name, typed)
+
+
+def _check_strategy(name: str) -> None:
+    try:
+        selection.get(name)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def settings_of(project: Project) -> list[str]:

@@ -1,0 +1,109 @@
+"""Labels and the unlabeled pool → the head that is served.
+
+Two ways are tried. The heads of `learning.core.heads.training` see the labels alone. The stack of
+`learning.core.heads.stack` also sees what unlabeled texts say about each other, and is distilled into weights that can be
+served; it wins while labels are few. Whichever predicts held-out labels better (log-loss, cross-validated) serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedback.models import Fold
+from learning.core import calibration as cal
+from learning.core.heads.features import FeatureMap
+from learning.core.heads.graph import Pool
+from learning.core.heads.stack import StackedHead, Student
+from learning.core.heads.training import TrainedHead, train_heads
+from learning.datasets import Dataset, unlabeled
+from serving import zero_shot
+
+SEED = 0
+# Beyond this many labels the closed form and logistic regression have caught up, and the pool's graph only costs.
+MOST_STACKED = 3_000
+POOL = 10_000
+STUDENT_FEATURES = 1024
+# A temperature is fitted on the calibrate fold from so many labels on; before, cross-validation on the train fold gives it.
+ENOUGH_TO_CALIBRATE = 50
+Progress = Callable[[float, str], None]
+
+
+def fit(
+    dataset: Dataset, categories: tuple[str, ...], texts: list[NDArray[np.float32]], report: Progress
+) -> TrainedHead:
+    """Train on the train fold, calibrate on the calibrate fold; neither sees the test fold.
+
+    `texts[c]` holds the embeddings of what describes category c.
+    """
+    prototypes = np.stack([zero_shot.prototype(rows) for rows in texts])
+    y = dataset.labels(categories)
+    train, calibrate = dataset.fold(Fold.TRAIN), dataset.fold(Fold.CALIBRATE)
+    held_out = (dataset.x[calibrate], y[calibrate])
+    plain = train_heads(
+        dataset.x[train], y[train], categories=categories, weights=dataset.weights()[train], groups=dataset.groups()[train],
+        prior_prototypes=prototypes, calibration=held_out, seed=SEED, progress=lambda share, stage: report(0.6 * share, stage),
+    )  # fmt: skip
+    if not 2 <= train.sum() <= MOST_STACKED or len(np.unique(y[train])) < 2:
+        return plain
+    report(0.6, "reading the unlabeled pool")
+    pool, digest = _pool(dataset, train)
+    report(0.7, "stacking")
+    stacked = _stacked(pool, y[train], dataset.weights()[train], categories, prototypes)
+    report(0.95, "choosing")
+    return _better(plain, _calibrated(stacked, held_out), digest)
+
+
+def _pool(dataset: Dataset, train: NDArray[np.bool_]) -> tuple[Pool, dict[str, Any]]:
+    """Labeled rows first, then unlabeled ones of the train fold; and what the lineage says of it."""
+    ids, rest = unlabeled(project_id=dataset.project_id, encoder_sha=dataset.encoder_sha, limit=POOL)
+    labeled = dataset.x[train]
+    rows = np.concatenate([labeled, rest]) if len(ids) else labeled
+    sha = hashlib.sha256("\n".join(str(i) for i in ids).encode()).hexdigest()
+    return Pool.of(rows), {"unlabeled": len(ids), "unlabeled_sha256": sha}
+
+
+def _stacked(
+    pool: Pool,
+    y: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    categories: tuple[str, ...],
+    prototypes: NDArray[np.float32],
+) -> TrainedHead:
+    """The stack on the pool, distilled into softmax regression on the served features."""
+    stack = StackedHead(pool, len(categories), prototypes=prototypes, seed=SEED).fit(
+        np.arange(len(y)), y, weights=weights
+    )
+    features = FeatureMap(pool.x.shape[1], STUDENT_FEATURES, SEED)
+    theta = np.asarray(Student(pool, features).fit(stack.beliefs), dtype=np.float64)
+    chosen = stack.choices
+    return TrainedHead(
+        kind="stack", categories=categories, features=features, weights=theta[:-1], bias=theta[-1], temperature=1.0,
+        metrics={"held_out": {"n": len(y), **chosen.held_out}, "labels": len(y)},
+        hyperparameters={"shares": dict(chosen.shares), "temperatures": dict(chosen.temperatures), "use_texts": chosen.use_texts},
+        parts={}, shares={},
+    )  # fmt: skip
+
+
+def _calibrated(head: TrainedHead, held_out: tuple[NDArray[np.float32], NDArray[np.int64]]) -> TrainedHead:
+    x, y = held_out
+    if len(y) < ENOUGH_TO_CALIBRATE:
+        return head
+    return replace(head, temperature=float(cal.fit_temperature(head.scores(x), y)))
+
+
+def _better(plain: TrainedHead, stacked: TrainedHead, pool: dict[str, Any]) -> TrainedHead:
+    losses = {h.kind: _held_out_loss(h) for h in (plain, stacked)}
+    best = stacked if losses[stacked.kind] < losses[plain.kind] else plain
+    return replace(
+        best, metrics={**best.metrics, "held_out_by_kind": losses}, hyperparameters={**best.hyperparameters, **pool}
+    )
+
+
+def _held_out_loss(head: TrainedHead) -> float:
+    return float(head.metrics.get("held_out", {}).get("log_loss", float("inf")))
