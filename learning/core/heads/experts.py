@@ -30,6 +30,7 @@ Ints = npt.NDArray[np.int64]
 Choice = Mapping[str, float]
 REST = 0.05  # probability that propagation leaves to categories that no label reaches a text from
 EM_ROUNDS = 6
+TRIAL_STEPS = 25  # of a regression that only has to be compared with others
 
 
 class Texts:
@@ -123,7 +124,7 @@ class Regression:
         rows, x = self._rows(known), self._all(known)[at]
         found, theta = [], None
         for choice in self.grid:
-            theta = rows.fit(known.targets, choice["C"], theta)
+            theta = rows.fit(known.targets, choice["C"], theta, TRIAL_STEPS)
             found.append(softmax.scores(x, theta))
         return found
 

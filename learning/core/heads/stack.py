@@ -25,8 +25,8 @@ from learning.core.heads.features import FeatureMap
 from learning.core.heads.folds import stratified_folds
 from learning.core.heads.graph import Pool
 
-MANY_FOLDS, FOLDS, FEW = 10, 5, 300
-GROWTH = 1.4  # choices are cross-validated anew when there are so many times as many labels
+FOLDS = ((300, 10), (1000, 5), (None, 3))  # up to so many labels, so many folds: with few, leaving a fifth out is felt
+GROWTH = 2.0  # choices are cross-validated anew when there are so many times as many labels
 STUDENT_C = 30.0
 UNPROVEN = "linear"  # the expert by which the worth of the category texts is judged
 
@@ -99,20 +99,40 @@ class StackedHead:
     def _choose(self, known: Known) -> Choices:
         if len(known.y) < 2 or len(np.unique(known.y)) < 2:
             return self._unproven(known)
-        k = MANY_FOLDS if len(known.y) <= FEW else FOLDS
+        k = next(k for most, k in FOLDS if most is None or len(known.y) <= most)
         folds = stratified_folds(known.y, k, np.random.default_rng(self.seed))
-        bare = self._without_texts(known)
-        use_texts = known.texts is not None and self._texts_help(known, bare, folds)
-        used = known if use_texts else bare
-        trials = {e.name: _held_out(e, used, folds) for e in self._taking_part(used)}
-        return _weighed(used, folds, trials, use_texts)
+        used, done = self._with_or_without_texts(known, folds)
+        members = self._taking_part(used)
+        trials = {e.name: done if e.name == UNPROVEN else _held_out(e, used, folds) for e in members}
+        return self._weighed(used, folds, trials)
 
-    def _texts_help(self, known: Known, bare: Known, folds: Ints) -> bool:
+    def _with_or_without_texts(self, known: Known, folds: Ints) -> tuple[Known, list[Floats]]:
+        """Whichever the plain regression predicts held-out labels better with, and its held-out scores."""
         judge = next(e for e in self.experts if e.name == UNPROVEN)
-        with_texts, without = (
-            min(_loss(s, known.y, known.weights) for s in _held_out(judge, k, folds)) for k in (known, bare)
-        )
-        return with_texts <= without
+        bare = self._without_texts(known)
+        options = [(k, _held_out(judge, k, folds)) for k in ([bare] if known.texts is None else [known, bare])]
+        return min(options, key=lambda option: min(_loss(s, known.y, known.weights) for s in option[1]))
+
+    def _weighed(self, known: Known, folds: Ints, trials: Mapping[str, list[Floats]]) -> Choices:
+        """The best choice within each expert at its own temperature, then the shares."""
+        rows = _learnable(known, folds)
+        y, w = known.y[rows], known.weights[rows].astype(np.float64)
+        chosen: dict[str, Choice] = {}
+        temperatures: dict[str, float] = {}
+        members = []
+        for name, tables in trials.items():
+            fits = [(cal.fit_temperature(t[rows], y, w), t[rows]) for t in tables]
+            losses = [cal.log_loss(t / temperature, y, w) for temperature, t in fits]
+            best = int(np.argmin(losses))
+            chosen[name] = next(e for e in self.experts if e.name == name).grid[best]
+            temperatures[name] = fits[best][0]
+            members.append(np.asarray(fits[best][1] / temperatures[name], dtype=np.float64))
+        shares = fit_shares(members, y, w, start=[1.0 / len(members)] * len(members))
+        blended = np.tensordot(shares, np.stack(members), axes=1)
+        held_out = {"log_loss": cal.log_loss(blended, y, w), "accuracy": float((blended.argmax(axis=1) == y).mean())}
+        held_out |= {f"{name}": cal.log_loss(m, y, w) for name, m in zip(trials, members, strict=True)}
+        by_name = {name: float(v) for name, v in zip(trials, shares, strict=True)}
+        return Choices(len(known.y), known.texts is not None, chosen, temperatures, by_name, held_out)
 
     def _taking_part(self, known: Known) -> list[Expert]:
         return [e for e in self.experts if e.name != "prior" or known.texts is not None]
@@ -160,28 +180,6 @@ def _held_out(expert: Expert, known: Known, folds: Ints) -> list[Floats]:
     return tables
 
 
-def _weighed(known: Known, folds: Ints, trials: Mapping[str, list[Floats]], use_texts: bool) -> Choices:
-    """The best choice within each expert at its own temperature, then the shares."""
-    rows = _learnable(known, folds)
-    y, w = known.y[rows], known.weights[rows].astype(np.float64)
-    chosen: dict[str, Choice] = {}
-    temperatures: dict[str, float] = {}
-    members = []
-    for name, tables in trials.items():
-        fits = [(cal.fit_temperature(t[rows], y, w), t[rows]) for t in tables]
-        losses = [cal.log_loss(t / temperature, y, w) for temperature, t in fits]
-        best = int(np.argmin(losses))
-        chosen[name] = next(e for e in EXPERTS if e.name == name).grid[best]
-        temperatures[name] = fits[best][0]
-        members.append(np.asarray(fits[best][1] / temperatures[name], dtype=np.float64))
-    shares = fit_shares(members, y, w, start=[1.0 / len(members)] * len(members))
-    blended = np.tensordot(shares, np.stack(members), axes=1)
-    held_out = {"log_loss": cal.log_loss(blended, y, w), "accuracy": float((blended.argmax(axis=1) == y).mean())}
-    held_out |= {f"{name}": cal.log_loss(m, y, w) for name, m in zip(trials, members, strict=True)}
-    by_name = {name: float(v) for name, v in zip(trials, shares, strict=True)}
-    return Choices(len(known.y), use_texts, chosen, temperatures, by_name, held_out)
-
-
 def _loss(scores: Floats, y: Ints, weights: Floats) -> float:
     w = weights.astype(np.float64)
     return cal.log_loss(scores / cal.fit_temperature(scores, y, w), y, w)
@@ -193,3 +191,21 @@ def _learnable(known: Known, folds: Ints) -> npt.NDArray[np.bool_]:
     seen = outside[folds, known.y] > 0
     seen |= np.isin(known.y, known.named)
     return seen if seen.any() else np.ones(len(known.y), dtype=bool)
+
+
+def best_regularisation(
+    x: Floats, y: Ints, classes: int, seed: int = 0, grid: Sequence[float] = (1.0, 10.0, 100.0, 1000.0)
+) -> float:
+    """C of least held-out log-loss (each at its own temperature) for logistic regression on ``x`` [n, d] alone."""
+    if len(np.unique(y)) < 2:
+        return grid[-1]
+    folds = stratified_folds(y, 5, np.random.default_rng(seed))
+    targets = np.eye(classes, dtype=np.float32)[y]
+    tables = {C: np.zeros((len(y), classes), dtype=np.float32) for C in grid}
+    for fold in np.unique(folds):
+        rows, theta = softmax.Rows(x[folds != fold]), None
+        for C, table in tables.items():
+            theta = rows.fit(targets[folds != fold], C, theta)
+            table[folds == fold] = softmax.scores(x[folds == fold], theta)
+    weights = np.ones(len(y), dtype=np.float32)
+    return min(grid, key=lambda C: _loss(tables[C], y, weights))
