@@ -165,7 +165,7 @@ def _served_name(api: httpx.Client) -> str:
     raise SystemExit(f"the web process does not serve {name}")
 
 
-def score(project: Project, corpus: Corpus, keys: list[str]) -> dict[str, float]:
+def score(project: Project, corpus: Corpus, keys: list[str]) -> dict[str, float | None]:
     """Accuracy, share answered automatically and accuracy of those, by the served model."""
     predictions: list[dict[str, Any]] = []
     with project.api() as api:
@@ -180,7 +180,7 @@ def score(project: Project, corpus: Corpus, keys: list[str]) -> dict[str, float]
         "accuracy": float(right.mean()),
         "kappa": kappa,
         "auto_rate": float(auto.mean()),
-        "auto_accuracy": float(right[auto].mean()) if auto.any() else None,  # type: ignore[dict-item]
+        "auto_accuracy": float(right[auto].mean()) if auto.any() else None,
     }
 
 
@@ -269,7 +269,7 @@ def lost(stack: Stack, project: Project) -> int:
         "SELECT count(*) FROM labeling_label l JOIN feedback_project p ON p.id = l.project_id WHERE p.slug = %s",
         project.slug,
     )[0][0]
-    return len(project.acknowledged - stored) + max(project.labels - labels, 0)
+    return len(project.acknowledged - stored) + max(project.labels - int(labels), 0)
 
 
 def main() -> None:

@@ -140,7 +140,7 @@ class Stack:
             d = json.loads(done.stdout)
             connection = psycopg.connect(host=d["HOST"], dbname=d["NAME"], user=d["USER"], port=d.get("PORT") or None)
         with connection:
-            return list(connection.execute(sql, parameters).fetchall())  # type: ignore[call-overload]
+            return list(connection.execute(sql, parameters).fetchall())
 
 
 class Person:

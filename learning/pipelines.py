@@ -122,8 +122,8 @@ def _judge(
     with transaction.atomic():
         running.hold()
         model = registry.register(
-            project_id=dataset.project_id, bundle=bundle, encoder_sha=dataset.encoder_sha, metrics=gates.metrics(candidate, dataset),
-            gates=[asdict(r) for r in results],
+            project_id=dataset.project_id, bundle=bundle, encoder_sha=dataset.encoder_sha,
+            metrics=gates.metrics(candidate, dataset), gates=[asdict(r) for r in results],
             stage=Stage.STAGING if passed else Stage.REJECTED,
             lineage={
                 "weights": bundle.sha256, "data": snapshot.sha256, "labels": snapshot.labels, "hyperparameters": head.hyperparameters,

@@ -29,7 +29,9 @@ print(json.dumps({"modules": sorted({m.split(".")[0] for m in sys.modules}), "rs
 @pytest.fixture(scope="module")
 def web() -> dict:
     """What a web process holds after it has answered with both encoders."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
