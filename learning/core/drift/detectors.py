@@ -25,7 +25,7 @@ from learning.core.drift.reference import Comparison
 Array = NDArray[np.float64]
 Statistic = Callable[[Comparison], Array]  # one value, or one per component
 
-PSI_BINS = 10
+DECILES = 10
 
 
 def conformal_p(score: NDArray[Any], reference: NDArray[Any]) -> Array:
@@ -87,18 +87,14 @@ def mmd(c: Comparison) -> Array:
 
 def psi(c: Comparison) -> Array:
     """Population stability index of each principal component over the reference's deciles: (m,)."""
-    edges = np.quantile(c.components_reference, np.arange(1, PSI_BINS) / PSI_BINS, axis=0)
-    bins = zip(edges.T, c.components.T, c.components_reference.T, strict=True)
-    return np.array([symmetric_kl(*(_binned(v, e) for v in (w, r))) for e, w, r in bins])
-
-
-def _binned(values: NDArray[np.float32], edges: Array) -> NDArray[np.int64]:
-    return np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
+    deciles = (h.reshape(len(h), DECILES, -1).sum(2) for h in (c.bins, c.bins_reference))
+    return np.array([symmetric_kl(w, r) for w, r in zip(*deciles, strict=True)])
 
 
 def kolmogorov_smirnov(c: Comparison) -> Array:
-    """Two-sample Kolmogorov-Smirnov statistic of each principal component: (m,)."""
-    return np.array([ks(w, r) for w, r in zip(c.components.T, c.components_reference.T, strict=True)])
+    """Two-sample Kolmogorov-Smirnov statistic of each principal component, to within its bins: (m,)."""
+    w, r = (np.cumsum(h, axis=1) / h.sum(1, keepdims=True) for h in (c.bins, c.bins_reference))
+    return np.asarray(np.abs(w - r).max(1))
 
 
 def ks(window: NDArray[np.float32], reference: NDArray[np.float32]) -> float:

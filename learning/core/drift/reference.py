@@ -30,6 +30,7 @@ NEIGHBOURS = 24  # kept per text, so that one outside a held-out half is all but
 CLOSE = 4.0  # the kernel's radius in median nearest-neighbour distances ...
 MOST_CLOSE = 150.0  # ... or less, where texts would have more close ones than this on average
 COMPONENTS = 10
+BINS = 120  # quantile bins of a component: fine enough for Kolmogorov-Smirnov, and twelve make a decile
 FEATURES = 256
 
 
@@ -56,8 +57,8 @@ class Comparison:
     pairs: tuple[Ints, Ints, Floats]  # window texts close to each other: i, j, kernel
     cells: Ints  # (n,) predicted class, or cell of the embedding space
     cell_counts: Ints  # (C,) the same, counted in the reference
-    components: Floats  # (n, m) principal components
-    components_reference: Floats  # (r, m)
+    bins: Ints  # (m, BINS) histogram of each principal component over the reference's quantiles
+    bins_reference: Ints  # (m, BINS)
     feature_gap: Floats  # (f,) difference of the mean random Fourier features
     centroid_gap: Floats  # (d,) difference of the means
 
@@ -122,13 +123,23 @@ class Reference:
         centred = self.x - self.mean
         _, vectors = np.linalg.eigh(centred.T @ centred)
         self.axes = vectors[:, ::-1][:, :COMPONENTS].astype(np.float32)
-        self.components = centred @ self.axes
+        components = centred @ self.axes
+        self.edges = np.quantile(components, np.arange(1, BINS) / BINS, axis=0).astype(np.float32)
+        self.bins = self._binned(components)
         pairs = rng.integers(len(self), size=(2, 2000))
         width = np.median(np.linalg.norm(self.x[pairs[0]] - self.x[pairs[1]], axis=1))
         self.frequencies = (rng.normal(size=(self.x.shape[1], FEATURES)) / max(width, 1e-6)).astype(np.float32)
         self.phases = rng.uniform(0, 2 * np.pi, FEATURES).astype(np.float32)
         self.features = self._features(self.x)
         self.features_mean = self.features.mean(0)
+
+    def _binned(self, components: Floats) -> Ints:
+        """Bin numbers (n, m), offset by BINS per component so that one count serves all."""
+        bins = [np.searchsorted(e, c) for e, c in zip(self.edges.T, components.T, strict=True)]
+        return np.asarray(np.stack(bins, axis=1) + BINS * np.arange(len(bins)), dtype=np.int64)
+
+    def _histogram(self, bins: Ints) -> Ints:
+        return np.bincount(bins.ravel(), minlength=BINS * self.bins.shape[1]).reshape(-1, BINS)
 
     def _features(self, x: Floats) -> Floats:
         return np.asarray(np.sqrt(2 / FEATURES) * np.cos(x @ self.frequencies + self.phases), dtype=np.float32)
@@ -169,9 +180,10 @@ class Reference:
         for rows, distance in distance_blocks(x, self.x):
             nearest[rows], density[rows] = distance.min(1), kernel(distance, self.radius).sum(1)
         cells = self._cells_of(x, window.predictions)
+        bins = self._binned((x - self.mean) @ self.axes)
         return Comparison(
             nearest, self.distances[:, 0], window.strangeness, self.strangeness, density, close_pairs(x, self.radius),
-            cells, np.bincount(self.cells, minlength=self.n_cells), (x - self.mean) @ self.axes, self.components,
+            cells, np.bincount(self.cells, minlength=self.n_cells), self._histogram(bins), self._histogram(self.bins),
             self._features(x).mean(0) - self.features_mean, x.mean(0) - self.mean,
         )  # fmt: skip
 
@@ -193,6 +205,6 @@ class Reference:
         )  # mean of the rest = (whole mean - share of the held) scaled up: gap = (held - mean) * whole
         return Comparison(
             nearest[out], nearest[rest], strange, strange_rest, density, (i, j, k), self.cells[out],
-            np.bincount(self.cells[rest], minlength=self.n_cells), self.components[out], self.components[rest],
+            np.bincount(self.cells[rest], minlength=self.n_cells), self._histogram(self.bins[out]), self._histogram(self.bins[rest]),
             (self.features[out].mean(0) - self.features_mean) * whole, (self.x[out].mean(0) - self.mean) * whole,
         )  # fmt: skip

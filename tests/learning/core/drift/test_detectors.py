@@ -36,6 +36,21 @@ def test_divergences_are_finite_and_nought_only_between_equals(w, r):
     assert detectors.kl(a, a) == pytest.approx(0)
 
 
+def test_the_binned_statistics_are_the_exact_ones_to_within_a_bin():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(2000, 16)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    window = x[:500] + 0.1 * np.eye(16, dtype=np.float32)[0]
+    reference = Reference(x[500:])
+    c = reference.compare(Window(window))
+    projected = [(part - reference.mean) @ reference.axes for part in (window, reference.x)]
+    exact = [stats.ks_2samp(w, r).statistic for w, r in zip(projected[0].T, projected[1].T, strict=True)]
+    assert detectors.kolmogorov_smirnov(c) == pytest.approx(exact, abs=1 / 120)
+    edges = np.quantile(projected[1][:, 0], np.arange(1, 10) / 10)
+    w, r = (np.bincount(np.searchsorted(edges, p[:, 0]), minlength=10) for p in projected)
+    assert detectors.psi(c)[0] == pytest.approx(detectors.symmetric_kl(w, r), rel=0.05)
+
+
 def test_kl_is_the_textbook_entropy():
     a, b = np.array([10, 20, 70]), np.array([300, 300, 400])
     p, q = detectors.smoothed_shares(a), detectors.smoothed_shares(b)
