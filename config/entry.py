@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def prepare() -> None:
     """Point Django at its settings and have PostgreSQL and Redis running. Raises `embedded.ServerError`."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    environ.Env.read_env(ROOT / ".env")
+    if (ROOT / ".env").exists():
+        environ.Env.read_env(ROOT / ".env")
     if uses_embedded_servers():
         embedded.acquire()
 

@@ -36,7 +36,7 @@ def free_port(host: str, wanted: int) -> int:
 def web_command(host: str, port: int, *, workers: int, threads: int) -> list[str]:
     return [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--workers", str(workers),
-        "--blocking-threads", str(threads), "--respawn-failed-workers", "--no-ws", "--log-level", "warning",
+        "--blocking-threads", str(threads), "--respawn-failed-workers", "--no-ws", "--log-level", "error",
         "config.wsgi:application",
     ]  # fmt: skip
 

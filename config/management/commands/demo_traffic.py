@@ -17,6 +17,8 @@ from learning.sample.grammar import CATEGORIES, generate
 FIRST_BURST = 240
 LOCALES = ("en", "en", "ja")  # two English customers for one Japanese
 NOISE = 0.08
+# They label less than comes in, so that a visitor always finds something to do.
+LABELED = 0.4
 
 
 class Command(BaseCommand):
@@ -37,8 +39,9 @@ class Command(BaseCommand):
             itertools.islice(sample(options["seed"]), options["inquiries"])
         ):
             customers.ask(text, category, locale)
-            for person in annotators:
-                person.label_one(customers.truth, rng, noise=NOISE)
+            if rng.random() < LABELED:
+                for person in annotators:
+                    person.label_one(customers.truth, rng, noise=NOISE)
             if number % 10 == 0:
                 expert.label_one(customers.truth, rng, noise=0.0)
             if number >= FIRST_BURST:

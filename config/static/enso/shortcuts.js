@@ -36,4 +36,5 @@ export function listen(settings, actions, other = () => false) {
     const used = action && !event.repeat ? (actions[action](), true) : !event.repeat && other(name, event);
     if (used) event.preventDefault();
   });
+  document.documentElement.dataset.keys = "on";
 }
