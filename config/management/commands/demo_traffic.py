@@ -12,13 +12,15 @@ import httpx
 from django.core.management.base import BaseCommand, CommandParser
 
 from config import embedded, sample_desk, stack
+from feedback.models import Inquiry
 from learning.sample.grammar import CATEGORIES, generate
 
 FIRST_BURST = 240
 LOCALES = ("en", "en", "ja")  # two English customers for one Japanese
 NOISE = 0.08
-# They label less than comes in, so that a visitor always finds something to do.
-LABELED = 0.4
+# How many of the inquiries the sample annotators keep up with: most of the first, so that a model is soon trained, then
+# few, so that a visitor always finds something to do.
+LABELED_FIRST, LABELED_LATER = 0.5, 0.1
 
 
 class Command(BaseCommand):
@@ -35,11 +37,11 @@ class Command(BaseCommand):
         customers = Customers(url, desk.key, rng)
         annotators = [Annotator(url, n, desk.people[n][0]) for n in ("sample1", "sample2")]
         expert = Annotator(url, "sample3", desk.people["sample3"][0])
-        for number, (text, category, locale) in enumerate(
-            itertools.islice(sample(options["seed"]), options["inquiries"])
-        ):
+        before = Inquiry.objects.filter(project__slug=sample_desk.SLUG).count()
+        texts = itertools.islice(sample(options["seed"]), before, before + options["inquiries"])
+        for number, (text, category, locale) in enumerate(texts, before):
             customers.ask(text, category, locale)
-            if rng.random() < LABELED:
+            if rng.random() < (LABELED_FIRST if number < FIRST_BURST else LABELED_LATER):
                 for person in annotators:
                     person.label_one(customers.truth, rng, noise=NOISE)
             if number % 10 == 0:
