@@ -3,7 +3,7 @@
 - The audit slice is drawn first, uniformly from everything open, and its propensity is logged: it is what live accuracy
   and the learning curve may be measured on without bias. Being covered, it is not picked a second time.
 - Near-duplicates of what is labeled, open or earlier in the batch are passed over. How near is near follows the pool: a
-  tenth of the median distance of a text to its nearest other one.
+  fiftieth of the median distance between any two of its texts.
 - While the head believes in categories at all, none takes more than its share of the batch: twice what an even split
   would give it, at least two. Passed-over items return where the batch would otherwise stay short.
 """
@@ -19,8 +19,8 @@ from learning.selection.picks import Picks, Strategy, reasons_for
 from learning.selection.reasons import Reason
 from learning.selection.state import Floats, Ints, SelectionState, nearest_cosines, products, rows_of
 
-NEARNESS_SAMPLE = 2048
-DUPLICATE = 0.1  # of the pool's median nearest-neighbour distance
+SPREAD_SAMPLE = 1024
+DUPLICATE = 0.02  # of the pool's median distance between two texts
 SPARE = 2  # the strategy is asked for so many times the batch, to have something left to pass over
 EVEN_SHARES = 2.0
 
@@ -74,13 +74,11 @@ def without(state: SelectionState, at: Ints) -> SelectionState:
 def duplicate_distance(pool: npt.NDArray[np.generic], ids: Ints) -> float:
     """Cosine distance under which two texts of this pool count as near-duplicates."""
     order = np.argsort(ids, kind="stable")
-    at = order[np.linspace(0, len(order) - 1, num=min(NEARNESS_SAMPLE, len(order)), dtype=np.int64)]
+    at = order[np.linspace(0, len(order) - 1, num=min(SPREAD_SAMPLE, len(order)), dtype=np.int64)]
     if len(at) < 2:
         return 0.0
     x = rows_of(pool, np.sort(at))
-    cosine = x @ x.T
-    np.fill_diagonal(cosine, -1.0)
-    return DUPLICATE * float(np.median(np.maximum(1.0 - cosine.max(axis=1), 0.0)))
+    return DUPLICATE * float(np.median(np.maximum(1.0 - x @ x.T, 0.0)[np.triu_indices(len(x), 1)]))
 
 
 def _ask_for(n: int, rules: BatchRules) -> int:

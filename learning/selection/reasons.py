@@ -63,7 +63,7 @@ class Reason:
         if len(self.split) < 2:
             return ""
         (first, p), (second, q) = self.split[0], self.split[1]
-        if p < 2.0 / max(len(categories), 2) and p < 0.5:
+        if p < min(2.0 / max(len(categories), 1), 0.26):
             return "the model has no idea yet"
         if round(100 * q) == 0 or p >= 0.95:
             return f"probably {categories[first]} ({100 * p:.0f} %)"
