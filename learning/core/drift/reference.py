@@ -205,6 +205,7 @@ class Reference:
         )  # mean of the rest = (whole mean - share of the held) scaled up: gap = (held - mean) * whole
         return Comparison(
             nearest[out], nearest[rest], strange, strange_rest, density, (i, j, k), self.cells[out],
-            np.bincount(self.cells[rest], minlength=self.n_cells), self._histogram(self.bins[out]), self._histogram(self.bins[rest]),
+            np.bincount(self.cells[rest], minlength=self.n_cells),
+            self._histogram(self.bins[out]), self._histogram(self.bins[rest]),
             (self.features[out].mean(0) - self.features_mean) * whole, (self.x[out].mean(0) - self.mean) * whole,
         )  # fmt: skip
