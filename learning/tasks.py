@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
+from django.db.models import Q
 
 from feedback import jobs, outbox
 from feedback.models import Job, JobState, OutboxEvent, Project
 from labeling.models import Label
+from learning.models import TrainingRun
 from serving.models import ModelVersion
 
 
@@ -17,6 +19,9 @@ def train(running: jobs.Running) -> dict[str, Any]:
     """Train, judge and promote a project's heads."""
     from learning.pipelines import train_project  # torch and onnx are loaded by the learner alone
 
+    first_attempt = running.job.attempt == 1
+    if first_attempt and running.job.params.get("if_due") and not _due(running.job.project_id, besides=running.job.pk):
+        return {"runs": [], "why": "Another training has learned these labels meanwhile."}
     return train_project(running)
 
 
@@ -48,19 +53,21 @@ def schedule_trainings() -> int:
 
 def train_if_due(*, project_id: int | None) -> bool:
     """Enqueue a training when `retrain_after_labels` labels came since the last one began."""
-    if project_id is None or new_labels(project_id=project_id) < _threshold(project_id):
+    if project_id is None or not _due(project_id):
         return False
-    jobs.enqueue(kind="train", project_id=project_id)
+    jobs.enqueue(kind="train", project_id=project_id, params={"if_due": True})
     return True
 
 
-def new_labels(*, project_id: int) -> int:
-    """Labels settled since the last training began to collect them."""
-    begun = [JobState.RUNNING, JobState.DONE]  # one that runs has collected them already
-    last = Job.objects.filter(project_id=project_id, kind="train", state__in=begun).order_by("-started_at").first()
+def new_labels(*, project_id: int, besides: int = 0) -> int:
+    """Labels settled since the last training began to collect them (the job `besides` is not looked at)."""
+    begun = Q(state=JobState.RUNNING) | Q(pk__in=TrainingRun.objects.filter(project_id=project_id).values("job_id"))
+    trainings = Job.objects.filter(begun, project_id=project_id, kind="train", started_at__isnull=False)
+    last = trainings.exclude(pk=besides).order_by("-started_at").first()
     labels = Label.objects.filter(project_id=project_id, category__isnull=False)
     return labels.filter(settled_at__gt=last.started_at).count() if last else labels.count()
 
 
-def _threshold(project_id: int) -> int:
-    return int(Project.objects.values_list("retrain_after_labels", flat=True).get(pk=project_id))
+def _due(project_id: int, besides: int = 0) -> bool:
+    threshold = Project.objects.values_list("retrain_after_labels", flat=True).get(pk=project_id)
+    return new_labels(project_id=project_id, besides=besides) >= threshold

@@ -31,7 +31,7 @@ from serving.sentiment import AnchorSentiment
 log = logging.getLogger(__name__)
 
 _SIGNATURES = """
-SELECT p.id, p.revision || ':' || coalesce(string_agg(m.encoder_sha || m.manifest_sha, ',' ORDER BY m.encoder_sha), '')
+SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), '')
 FROM feedback_project p LEFT JOIN serving_modelversion m ON m.project_id = p.id AND m.stage = 'production'
 WHERE p.id = ANY(%s) GROUP BY p.id
 """

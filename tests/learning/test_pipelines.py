@@ -60,6 +60,7 @@ def test_the_same_labels_give_the_same_bundle(desk, add_labels, train):
     train(desk)
     first, second = ModelVersion.objects.order_by("number")
     assert first.manifest_sha == second.manifest_sha
+    assert services.predict(project_id=desk.pk, texts=["hello"], locales=["en"])[0]["model"] == "v2"
 
 
 def test_a_snapshot_names_labels_by_id_and_hash_and_holds_no_text(desk, add_labels, settings):

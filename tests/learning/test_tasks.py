@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from feedback import outbox
+from feedback import jobs, outbox
 from feedback.models import Job, Project
 from feedback.services import NewInquiry, add_categories, record_inquiry
 from labeling.services import import_label
+from learning.models import Snapshot, TrainingRun
 from learning.tasks import new_labels, train_if_due
 
 pytestmark = pytest.mark.django_db
@@ -18,6 +19,13 @@ def label(project, n: int, category: str = "refund") -> None:
         project_id=project.pk, app_id=None, new=new, status="resolved", category_id=None, reply_id=None
     )
     import_label(inquiry=inquiry, category_id=project.categories.get(key=category).pk)
+
+
+def trained(project, *, state: str) -> None:
+    """The job has begun now and has collected its labels."""
+    Job.objects.update(state=state, started_at=timezone.now())
+    snapshot = Snapshot.objects.create(project=project, encoder_sha="e", sha256="s", labels=1)
+    TrainingRun.objects.create(project=project, job=Job.objects.get(), encoder_sha="e", snapshot=snapshot)
 
 
 def test_labels_trigger_a_training_when_enough_have_come(project):
@@ -35,7 +43,7 @@ def test_labels_that_a_training_has_seen_do_not_trigger_another(project):
     Project.objects.update(retrain_after_labels=1)
     label(project, 0)
     assert train_if_due(project_id=project.pk)
-    Job.objects.update(state="done", started_at=timezone.now())
+    trained(project, state="done")
     assert new_labels(project_id=project.pk) == 0
     assert not train_if_due(project_id=project.pk)
 
@@ -50,8 +58,20 @@ def test_labels_that_a_running_training_has_collected_do_not_ask_for_it_again(pr
     Project.objects.update(retrain_after_labels=1)
     label(project, 0)
     train_if_due(project_id=project.pk)
-    Job.objects.update(state="running", started_at=timezone.now())
+    trained(project, state="running")
     assert not train_if_due(project_id=project.pk)
     label(project, 1)
     assert train_if_due(project_id=project.pk)
     assert Job.objects.get().again
+
+
+def test_a_training_that_was_asked_for_twice_learns_once(project):
+    Project.objects.update(retrain_after_labels=1)
+    label(project, 0)
+    train_if_due(project_id=project.pk)
+    trained(project, state="done")
+    late = jobs.enqueue(kind="train", project_id=project.pk, params={"if_due": True})
+    jobs.run(late.pk)
+    late.refresh_from_db()
+    assert late.state == "done"
+    assert late.result["runs"] == []

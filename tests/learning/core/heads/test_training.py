@@ -78,7 +78,15 @@ def test_its_probabilities_can_be_believed() -> None:
 def test_what_it_says_of_itself_is_what_fresh_texts_say() -> None:
     head = trained(400)
     assert head.metrics["held_out"]["accuracy"] == pytest.approx(accuracy(head), abs=0.06)
+
+
+def test_without_regard_to_live_labels_the_least_held_out_loss_wins() -> None:
+    head = train(60, live_share=0.0)
     assert head.metrics["held_out_log_loss"][head.kind] == min(head.metrics["held_out_log_loss"].values())
+
+
+def test_live_labels_are_felt_by_default() -> None:
+    assert trained(400).shares["ridge"] >= 0.5
 
 
 def test_the_parts_add_up_to_the_head() -> None:
