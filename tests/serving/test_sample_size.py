@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import power_proportions_2indep, samplesize_proportions_2indep_onetail
 
@@ -31,6 +31,7 @@ def test_the_promised_power_is_found_by_simulation():
     assert (z > 1.645).mean() == pytest.approx(0.8, abs=0.015)
 
 
+@settings(deadline=None)
 @given(base=st.floats(0.2, 0.95), drop=st.floats(0.01, 0.15))
 def test_sample_size_and_power_undo_each_other(base, drop):
     n = sample_size(base, drop)
@@ -38,6 +39,7 @@ def test_sample_size_and_power_undo_each_other(base, drop):
     assert power(base, drop, n - 1) < 0.8 or n == 1
 
 
+@settings(deadline=None)
 @given(base=st.floats(0.3, 0.95), per_arm=st.integers(200, 20_000))
 def test_the_detectable_drop_has_the_wanted_power(base, per_arm):
     assert power(base, detectable_drop(base, per_arm), per_arm) == pytest.approx(0.8, abs=1e-6)

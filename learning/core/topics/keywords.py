@@ -27,7 +27,8 @@ _PIECES = re.compile(
     rf"[{_KANJI}]+[{_HIRAGANA}]?|[{_KATAKANA}]{{2,}}|[^\W_{_KANJI}{_KATAKANA}{_HIRAGANA}]+(?:['’][^\W\d_]+)?"
 )
 _PARTICLES = frozenset("はがをにへとでのもやか")
-_LONG = 3  # kanji from which a run also gives its pairs
+_LONG = 3  # kanji beyond which a run also gives its pairs
+_NEARLY = 0.6  # of a word's weight: enough for a phrase to stand for it
 
 
 @dataclass(frozen=True)
@@ -113,32 +114,35 @@ def _class_tf_idf(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _distinct(vocabulary: list[str], weight: NDArray[np.float64], most: int) -> list[Keyword]:
+    """The weightiest terms, a phrase in place of its word where it says nearly as much, and none within another."""
+    order = [int(k) for k in np.argsort(-weight, kind="stable")[: 20 * most] if weight[k] > 0]
     chosen: list[Keyword] = []
-    for k in np.argsort(-weight, kind="stable"):
-        term = vocabulary[k]
-        if weight[k] <= 0 or len(chosen) == most:
-            break
-        if not any(term in c.term or c.term in term for c in chosen):
+    for k in order:
+        longer = [j for j in order if weight[j] >= _NEARLY * weight[k] and vocabulary[k] in vocabulary[j]]
+        term = vocabulary[max(longer, key=lambda j: (len(vocabulary[j]), weight[j]))]
+        if len(chosen) < most and not any(term in c.term or c.term in term for c in chosen):
             chosen.append(Keyword(term, float(weight[k])))
     return chosen
 
 
-def representatives(x: Floats, topics: Ints, *, most: int = 3, novelty: float = 0.3) -> dict[int, list[int]]:
-    """Row numbers of each topic's most typical texts that are not all the same: nearest to the centre, less ``novelty``
-    times the nearness to those already picked (maximal marginal relevance: Carbonell and Goldstein 1998).
+def representatives(x: Floats, topics: Ints, *, most: int = 3) -> dict[int, list[int]]:
+    """Row numbers of each topic's most typical texts: the nearest to the centre, then the nearest that are as far from
+    those picked as half of the members are from the centre, so that a text sent twice is not shown twice.
     """
-    return {int(t): _typical(x, np.flatnonzero(topics == t), most, novelty) for t in np.unique(topics)}
+    return {int(t): _typical(x, np.flatnonzero(topics == t), most) for t in np.unique(topics)}
 
 
-def _typical(x: Floats, rows: Ints, most: int, novelty: float) -> list[int]:
+def _typical(x: Floats, rows: Ints, most: int) -> list[int]:
     centre = x[rows].mean(0)
     near = x[rows] @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
-    repeated = np.zeros(len(rows))
+    apart = float(np.median(near))  # similarity of a middling member to the centre
     picked: list[int] = []
+    free = np.ones(len(rows), bool)
     for _ in range(min(most, len(rows))):
-        score = (1 - novelty) * near - novelty * repeated
-        score[picked] = -np.inf
-        best = int(score.argmax())
+        if not free.any():
+            free[np.setdiff1d(np.arange(len(rows)), picked)] = True
+        best = int(np.where(free, near, -np.inf).argmax())
         picked.append(best)
-        repeated = np.maximum(repeated, x[rows] @ x[rows[best]])
+        free &= x[rows] @ x[rows[best]] <= apart
+        free[best] = False
     return [int(rows[k]) for k in picked]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
@@ -64,6 +64,7 @@ def test_an_all_right_or_all_wrong_audit_still_has_an_open_side(hits):
     assert exact_interval(hits, 10) == pytest.approx(proportion_confint(hits, 10, method="beta"), nan_ok=False)
 
 
+@settings(deadline=None)
 @given(hits=st.lists(st.booleans(), min_size=1, max_size=40), seed=st.integers(0, 1000))
 def test_the_value_lies_within_its_interval(hits, seed):
     found = audited_share(hits, np.random.default_rng(seed).uniform(0.01, 1, len(hits)))

@@ -82,6 +82,7 @@ def test_accuracy_that_has_already_fallen_is_due_today():
     assert Decay(0.8, 0.7, 0.1).day_below(0.85) == 0
 
 
+@settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 20), min_size=3, max_size=12))
 def test_the_curve_stays_between_nought_and_one(counts):
     found = fit([Audit(day, c, 20) for day, c in enumerate(counts)])

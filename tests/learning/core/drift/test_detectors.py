@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -27,6 +27,7 @@ def test_kolmogorov_smirnov_is_that_of_scipy(shift):
     assert detectors.ks(a, b) == pytest.approx(stats.ks_2samp(a, b).statistic)
 
 
+@settings(deadline=None)
 @given(w=counts, r=counts)
 def test_divergences_are_finite_and_nought_only_between_equals(w, r):
     size = min(len(w), len(r))
@@ -57,6 +58,7 @@ def test_kl_is_the_textbook_entropy():
     assert detectors.kl(a, b) == pytest.approx(stats.entropy(p, q))
 
 
+@settings(deadline=None)
 @given(
     score=st.lists(st.floats(-5, 5), min_size=1, max_size=20), ref=st.lists(st.floats(-5, 5), min_size=1, max_size=50)
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.core.audit import Estimate, audited_share
@@ -62,6 +62,7 @@ monitors = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(monitors)
 def test_no_other_order_finds_the_first_thing_at_a_lower_expected_cost(given_monitors):
     best = min(expected_cost(order) for order in permutations(given_monitors))
