@@ -182,7 +182,8 @@ def main() -> None:
         "windows_per_cell": args.splits * args.windows, "cpu_s": harness.cpu_seconds() - start,
     }  # fmt: skip
     harness.emit(args, figures, table(shares, false_alarms))
-    print(f"any default alarm in a month of daily looks: {np.mean(months):.3f} of {len(months)} months")
+    if months:
+        print(f"any default alarm in a month of daily looks: {np.mean(months):.3f} of {len(months)} months")
 
 
 if __name__ == "__main__":
