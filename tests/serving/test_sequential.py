@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from itertools import product
 
 import numpy as np
@@ -216,3 +218,9 @@ def test_a_step_without_evidence_holds_and_says_so_however_long_it_waits():
     early, late = verdict(blank(), seen=10), verdict(blank(), seen=10, looks=40)
     assert (early.action, early.reason) == ("hold", "too little evidence")
     assert (late.action, late.reason) == ("hold", "waited too long")
+
+
+def test_the_web_process_can_import_it_without_slow_libraries():
+    seen = "import sys, serving.sequential, serving.sample_size; print(sorted({'scipy', 'sklearn', 'numba'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
