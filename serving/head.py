@@ -7,8 +7,11 @@ neither an export nor a new session: `OnnxHead.with_weights` gives a sibling tha
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,51 @@ from serving.artifacts import Bundle, CorruptBundle
 GRAPH, WEIGHTS, BIAS = "head.onnx", "weights.npy", "bias.npy"
 FEATURES_KEY = "enso.features"  # metadata of the graph: how many feature columns the weights must have
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class HeadDelta:
+    """Weights that replace those of a base version, nothing else: no graph, no thresholds.
+
+    Each delta is whole: the one with the highest ``number`` of a base (its manifest hash) is what that base serves,
+    whichever were seen before it.
+    """
+
+    base: str
+    number: int
+    categories: tuple[str, ...]
+    weights: Floats
+    bias: Floats
+    temperature: float
+
+    def to_bytes(self) -> bytes:
+        """One line of JSON with the hash of the rest, then weights and bias as little-endian float32."""
+        body = np.asarray(self.weights, dtype="<f4").tobytes() + np.asarray(self.bias, dtype="<f4").tobytes()
+        head = {
+            "base": self.base,
+            "number": self.number,
+            "categories": list(self.categories),
+            "features": len(self.weights),
+            "temperature": self.temperature,
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+        return json.dumps(head, sort_keys=True, ensure_ascii=False).encode() + b"\n" + body
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> HeadDelta:
+        """Raises CorruptBundle where a byte is missing or changed."""
+        try:
+            first, _, body = data.partition(b"\n")
+            head = json.loads(first)
+            if hashlib.sha256(body).hexdigest() != head["sha256"]:
+                raise CorruptBundle(
+                    "The delta was cut off or changed: its weights do not have the hash that it states."
+                )
+            table = np.frombuffer(body, dtype="<f4").reshape(head["features"] + 1, len(head["categories"]))
+            names = tuple(map(str, head["categories"]))
+            return cls(str(head["base"]), int(head["number"]), names, table[:-1], table[-1], float(head["temperature"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptBundle(f"The delta cannot be read: {error}.") from error
 
 
 class OnnxHead:
@@ -81,6 +129,10 @@ class OnnxHead:
             temperature=self.temperature if temperature is None else temperature,
             categories=self.categories if categories is None else categories,
         )
+
+    def with_delta(self, delta: HeadDelta) -> OnnxHead:
+        """The same features with the weights of a delta. Raises ValueError where they do not fit."""
+        return self.with_weights(delta.weights, delta.bias, delta.temperature, delta.categories)
 
     def predict(self, x: npt.ArrayLike) -> Floats:
         """Probabilities [n, C] float32 of the embeddings ``x`` [n, d]. Raises ValueError for another width."""

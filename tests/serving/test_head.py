@@ -10,7 +10,7 @@ import pytest
 from learning.core.export import head_graph
 from learning.core.heads.features import FeatureMap
 from serving.artifacts import CorruptBundle, write_bundle
-from serving.head import BIAS, GRAPH, WEIGHTS, OnnxHead, npy_bytes
+from serving.head import BIAS, GRAPH, WEIGHTS, HeadDelta, OnnxHead, npy_bytes
 
 CATEGORIES = ("refund", "card_lost", "hours")
 
@@ -173,3 +173,39 @@ def test_it_refuses_a_graph_that_is_no_head(tmp_path: Path, files: dict[str, byt
     onnx.checker.check_model(model)
     with pytest.raises(CorruptBundle, match="no head graph"):
         OnnxHead.load(write_bundle(tmp_path, {**files, GRAPH: model.SerializeToString()}, META))
+
+
+def delta(features: int = 24, count: int = 2) -> HeadDelta:
+    rng = np.random.default_rng(0)
+    weights, bias = rng.standard_normal((features, count)).astype("f4"), rng.standard_normal(count).astype("f4")
+    return HeadDelta("b" * 64, 7, tuple(f"返金{i}" for i in range(count)), weights, bias, 0.25)
+
+
+def test_a_delta_comes_back_as_it_was() -> None:
+    first = delta()
+    again = HeadDelta.from_bytes(first.to_bytes())
+    assert (again.base, again.number, again.categories, again.temperature) == ("b" * 64, 7, ("返金0", "返金1"), 0.25)
+    assert np.array_equal(again.weights, first.weights)
+    assert np.array_equal(again.bias, first.bias)
+    assert again.to_bytes() == first.to_bytes()
+
+
+def test_a_delta_replaces_weights_temperature_and_categories() -> None:
+    head, change, x = head_of(FeatureMap(24)), delta(), rows(3, 24)
+    served = head.with_delta(change)
+    assert served.categories == change.categories
+    assert np.abs(served.predict(x) - softmax((x @ change.weights + change.bias) / 0.25)).max() < 1e-6
+
+
+@pytest.mark.parametrize("damage", [
+    lambda d: d[:-1], lambda d: d[:-1] + bytes([d[-1] ^ 1]), lambda d: d + b"x", lambda d: b"", lambda d: b"[]\n",
+    lambda d: d.split(b"\n")[0], lambda d: d.replace(b'"features": 24', b'"features": 23'), lambda d: b"\xff" + d,
+])  # fmt: skip
+def test_a_damaged_delta_is_refused(damage) -> None:
+    with pytest.raises(CorruptBundle):
+        HeadDelta.from_bytes(damage(delta().to_bytes()))
+
+
+def test_a_delta_of_another_feature_map_is_refused() -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        head_of(FeatureMap(24)).with_delta(delta(features=23))

@@ -68,12 +68,12 @@ class OnlineRidge:
         gone = sorted({self.statistics.index(s) for s in sources} - {target})
         self.statistics.merge_categories([before[at] for at in gone], into)
         self.weights[:, target] += self.weights[:, gone].sum(axis=1)
-        self.weights = np.delete(self.weights, gone, axis=1)
+        self.weights = np.ascontiguousarray(np.delete(self.weights, gone, axis=1))
 
     def delete_category(self, key: str) -> None:
         at = self.statistics.index(key)
         self.statistics.delete_category(key)
-        self.weights = np.delete(self.weights, at, axis=1)
+        self.weights = np.ascontiguousarray(np.delete(self.weights, at, axis=1))
 
     def drift(self) -> float:
         """Largest entry of the residual (G + λI)W − C, relative to the largest of C: 0 for the exact solution."""
@@ -84,7 +84,7 @@ class OnlineRidge:
     def refit(self) -> None:
         """Inverse and weights from the statistics, O(m³)."""
         factor, _ = self.statistics.factor(self.lam)
-        self.weights = np.asarray(cho_solve((factor, True), self.statistics.cross), dtype=np.float64)
+        self.weights = np.ascontiguousarray(cho_solve((factor, True), self.statistics.cross))
         inverse, info = lapack.dpotri(factor, lower=1, overwrite_c=1)
         if info:
             raise np.linalg.LinAlgError(f"λ = {self.lam} is too small for these labels")
@@ -112,7 +112,9 @@ class OnlineRidge:
         denominator = 1.0 + v * float(row @ k)
         if denominator < 1e-6:
             return False
-        self.weights += np.outer(k, (v / denominator) * (target - row @ self.weights))
+        step = (v / denominator) * (target - row @ self.weights)
+        # In place through the transpose, which BLAS sees as column-major; an outer product would allocate [m, K] anew.
+        self.weights = blas.dger(1.0, step, k, a=self.weights.T, overwrite_a=1).T
         self._columns[:, self._pending] = k * np.sqrt(abs(v) / denominator)
         self._signs[self._pending] = -np.sign(v)
         self._pending += 1

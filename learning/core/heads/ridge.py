@@ -59,7 +59,7 @@ class RidgeStatistics:
         """Give labels another category; G stays as it is."""
         rows, w = self._rows_of(phi, weights)
         before, after = self.targets(old, len(rows)), self.targets(new, len(rows))
-        self.cross += rows.T @ (w[:, None] * (after - before))
+        self._shift_cross(rows, w[:, None] * (after - before))
         self.weight += w @ (after - before)
         self.count += (after - before).sum(axis=0)
 
@@ -162,7 +162,7 @@ class RidgeStatistics:
     def _move(self, phi: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike, *, sign: float) -> None:
         rows, w = self._rows_of(phi, weights)
         targets = self.targets(y, len(rows))
-        self.cross += rows.T @ (sign * w[:, None] * targets)
+        self._shift_cross(rows, sign * w[:, None] * targets)
         self.weight += sign * (w @ targets)
         self.count += sign * targets.sum(axis=0)
         if len(rows) < PENDING:
@@ -171,6 +171,11 @@ class RidgeStatistics:
                 self._folded()
         else:
             self._fold(rows * np.sqrt(w)[:, None], sign)
+
+    def _shift_cross(self, rows: Matrix, steps: Matrix) -> None:
+        """C += rowsᵀ·steps; a single label touches one or two columns only."""
+        touched = np.flatnonzero(np.abs(steps).sum(axis=0))
+        self.cross[:, touched] += rows.T @ steps[:, touched]
 
     def _rows_of(self, phi: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[Matrix, Matrix]:
         rows = np.atleast_2d(np.asarray(phi, dtype=np.float64))

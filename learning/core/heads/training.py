@@ -25,6 +25,9 @@ from learning.core.heads.ridge import RidgeStatistics
 Matrix = npt.NDArray[np.float64]
 Progress = Callable[[float, str], None]
 RANDOM_FEATURES = 2048
+# Blends whose ridge has half a share lose nothing when they are trained, and most of what they would lose until the
+# next training otherwise: the ridge is the part that follows live labels.
+LIVE_SHARE = 0.5
 CALIBRATION_ALONE = 200  # from so many calibration labels on, the temperature needs no held-out training scores
 CHUNK = 4096
 
@@ -73,13 +76,16 @@ def train_heads(
     progress: Progress | None = None,
     groups: npt.ArrayLike | None = None,
     random_features: int = RANDOM_FEATURES,
+    live_share: float = LIVE_SHARE,
 ) -> TrainedHead:
     """Fit ridge, logistic regression and their blend with the category texts; return the best by held-out log-loss.
 
     ``x`` [n, d] unit embeddings, ``y`` [n] positions in ``categories``, ``weights`` [n] ≥ 0 (rows of weight 0 are left
     out), ``prior_prototypes`` [K, d] (rows of zeros: nothing is known of that category), ``groups`` [n] of near-duplicates
     that must share a fold, ``calibration`` (embeddings, labels) that train nothing but the temperature. n may be 0.
-    ``progress(share, what)`` is called as the work goes on. Raises ValueError for input that cannot be trained on.
+    A blend gives the ridge at least ``live_share``, and the regression is never served alone, so that live labels are
+    felt (0: whatever held-out log-loss says). ``progress(share, what)`` is called as the work goes on. Raises ValueError for input that
+    cannot be trained on.
     """
     report = progress or (lambda share, what: None)
     data = cv.checked(x, y, classes=len(categories), weights=weights, prototypes=prior_prototypes, groups=groups)
@@ -87,7 +93,7 @@ def train_heads(
     rows = cv.rows_for_choosing(data, features, np.random.default_rng(seed))
     report(0.05, "cross-validating")
     members = cv.best_members(rows, data)
-    kind, shares, losses = _best(members, rows)
+    kind, shares, losses = _best(members, rows, live_share)
     report(0.7, f"fitting {kind}")
     parts = {name: _fit(name, members[name], data, features) for name in shares}
     theta = sum((shares[name] * part for name, part in parts.items()), np.zeros((features.width + 1, data.classes)))
@@ -136,18 +142,22 @@ def quality(scores: Matrix, y: npt.NDArray[np.integer]) -> dict[str, float]:
     }
 
 
-def _best(members: Mapping[str, cv.Candidate], rows: cv.Rows) -> tuple[str, dict[str, float], dict[str, float]]:
+def _best(
+    members: Mapping[str, cv.Candidate], rows: cv.Rows, live_share: float
+) -> tuple[str, dict[str, float], dict[str, float]]:
     """(kind, shares of its members, held-out log-loss of every kind; that of the blend is cross-fitted)."""
-    if len(members) == 1:
+    if "ridge" not in members:
         return "prior", {"prior": 1.0}, {}
     y, w = rows.held_out
     scores, start = [m.scores for m in members.values()], cv.starting_shares(len(members))
+    least = [live_share if name == "ridge" else 0.0 for name in members]
     losses = {name: member.loss for name, member in members.items()}
-    losses["blend"] = cal.log_loss(cross_fitted(scores, y, w, rows.folds[rows.at], start=start), y, w)
-    kind = min(losses, key=lambda name: losses[name])
+    blended = cross_fitted(scores, y, w, rows.folds[rows.at], start=start, least=least)
+    losses["blend"] = cal.log_loss(blended, y, w)
+    kind = min((name for name in losses if not (live_share and name == "linear")), key=lambda name: losses[name])
     if kind != "blend":
         return kind, {kind: 1.0}, losses
-    shares = fit_shares(scores, y, w, start=start)
+    shares = fit_shares(scores, y, w, start=start, least=least)
     return kind, {name: float(v) for name, v in zip(members, shares, strict=True) if v > 0}, losses
 
 

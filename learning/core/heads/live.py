@@ -1,0 +1,280 @@
+"""The live head: every resolved label is in the next answer, and in the statistics exactly once.
+
+One owner holds a `LiveHead` per base version and encoder variant and feeds it the journal of label changes
+(learning/core/heads/journal.py). The ridge part of the base follows each label exactly (learning/core/heads/online.py);
+what else the base blends in stays as it was trained until the next base.
+
+Before weights are published, a fixed guard set is scored with them: a drop beyond the margin freezes the head at its last
+good delta until a person decides. The weight that one annotator can add between two bases is capped; what exceeds it
+waits for the next base version and its gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from learning.core.calibration import fit_temperature
+from learning.core.heads.guard import Guard
+from learning.core.heads.journal import Change, Held, Journal, Limits
+from learning.core.heads.online import OnlineRidge
+from learning.core.heads.prior import normalised
+from learning.core.heads.ridge import RidgeStatistics
+from learning.core.heads.training import TrainedHead
+from serving.head import HeadDelta
+
+Matrix = npt.NDArray[np.float64]
+Known = tuple[npt.ArrayLike, Sequence[str]]  # embeddings [n, d] and category keys [n]
+CHUNK = 2048
+DEFAULT_LIMITS = Limits()
+
+
+class LiveHead:
+    """A base version that follows single labels; not safe for several threads: it has one owner."""
+
+    def __init__(
+        self,
+        head: TrainedHead,
+        labels: Iterable[Change],
+        *,
+        base: str,
+        prototypes: npt.ArrayLike | None = None,
+        guard: Known | None = None,
+        calibration: Known | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        """``labels`` are those that ``head`` was trained on, ``prototypes`` [K, d] its category texts.
+
+        ``guard`` and ``calibration`` hold labels that train nothing. Raises ValueError where ``head`` has no ridge part
+        to keep current (see ``live_share`` of train_heads).
+        """
+        if "ridge" not in head.parts:
+            raise ValueError(f"a head of kind {head.kind} has no ridge part that could follow labels")
+        chosen = head.hyperparameters["members"]["ridge"]
+        self.base, self.limits, self.features = base, limits, head.features
+        self.number, self.temperature, self.frozen = 0, head.temperature, ""
+        self._gain = head.shares["ridge"] / chosen["temperature"]
+        self._fixed = _fixed_part(head)
+        self._prior = _prior_part(head)
+        self._pseudo = _pseudo_rows(head, prototypes)
+        self.journal = Journal(labels, limits)
+        self._online = OnlineRidge(self._counted(head.categories), chosen["lambda"])
+        known_x, known_y = guard or (np.zeros((0, head.features.dimension)), [])
+        self._guard = Guard(head.features, known_x, known_y, margin=limits.margin)
+        self._guard.accept(self._guard.right(*self.weights, self.categories))
+        self._calibration = calibration
+        self._changed = self._uncalibrated = 0
+        self.delta = self._delta()
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(self.statistics.categories)
+
+    @property
+    def statistics(self) -> RidgeStatistics:
+        return self._online.statistics
+
+    @property
+    def weights(self) -> tuple[Matrix, Matrix]:
+        """(weights [m, K], bias [K]) as they would be served now."""
+        weights = self._gain * self._online.weights + self._fixed[:-1]
+        weights[-self.features.dimension :] += self._prior
+        return weights, self._fixed[-1]
+
+    @property
+    def ridge_weights(self) -> Matrix:
+        """The closed-form solution [m, K] alone, as it follows the labels."""
+        return self._online.weights
+
+    @property
+    def largest_drift(self) -> float:
+        """The largest distance from the exact solution that was measured (and repaired) so far."""
+        return self._online.largest_drift
+
+    def apply(self, change: Change) -> bool:
+        """Take one change over; False where it was known already. Raises ValueError for what cannot be a label."""
+        if change.category is not None:
+            self.statistics.index(change.category)
+            if np.asarray(change.embedding).shape != (self.features.dimension,):
+                raise ValueError(f"label {change.label} needs an embedding [{self.features.dimension}]")
+        taken = self.journal.take(change)
+        if taken is None:
+            return False
+        self._follow(*taken)
+        return True
+
+    def publish(self) -> HeadDelta:
+        """The delta to be served: a new one if something changed and the guard set agrees, else the last good one."""
+        if self.frozen or not self._changed:
+            return self.delta
+        weights, bias = self.weights
+        self.frozen = self._guard.objection(self._guard.right(weights, bias, self.categories))
+        if self.frozen:
+            return self.delta
+        self._uncalibrated += self._changed
+        if self._uncalibrated >= self.limits.recalibrate_every:
+            self.recalibrate()
+        self.number, self._changed = self.number + 1, 0
+        self.delta = self._delta()
+        return self.delta
+
+    def thaw(self, *, accept: bool = False) -> bool:
+        """Publish again if the guard set agrees by now, or, with ``accept``, because a person says so."""
+        right = self._guard.right(*self.weights, self.categories)
+        if accept:
+            self._guard.accept(right)
+        self.frozen = self._guard.objection(right)
+        return not self.frozen
+
+    def recalibrate(self) -> float:
+        """Fit the temperature to the calibration labels, where there are any."""
+        self._uncalibrated = 0
+        x, keys = self._calibration or (None, ())
+        at = [i for i, key in enumerate(keys) if key in self.categories]
+        if at:
+            y = np.array([self.categories.index(keys[i]) for i in at], dtype=np.int64)
+            weights, bias = self.weights
+            self.temperature = fit_temperature(self.features(np.asarray(x)[at]) @ weights + bias, y)
+        return self.temperature
+
+    def forget(self, labels: Iterable[str]) -> int:
+        """Withdraw labels and drop every trace of them; returns how many were known."""
+        known = [label for label in labels if label in self.journal]
+        for label in known:
+            self._follow(self.journal.forget(label), None)
+        return len(known)
+
+    def add_category(self, key: str, prototype: npt.ArrayLike | None = None) -> None:
+        """A new category, known by its texts (unit ``prototype`` [d]) until it has labels.
+
+        As in training, its pseudo-example weighs as much as the labels of an average category.
+        """
+        usual = float(self.statistics.weight.sum()) / max(1, len(self.categories))
+        self._online.add_category(key)
+        row = np.zeros(self.features.dimension)
+        if prototype is not None:
+            row = normalised(np.atleast_2d(np.asarray(prototype)))[0]
+            self._pseudo.append((row, key, usual))
+            self._online.add(self.features(row), self.statistics.index(key), usual)
+        length = float(np.linalg.norm(self._prior, axis=0).max(initial=0.0))
+        self._prior = np.concatenate([self._prior, length * row[:, None]], axis=1)
+        self._fixed = np.concatenate([self._fixed, np.zeros((len(self._fixed), 1))], axis=1)
+        self._reanchor()
+
+    def rename_category(self, old: str, new: str) -> None:
+        self._online.rename_category(old, new)
+        self._rekey({old: new})
+
+    def merge_categories(self, sources: Sequence[str], into: str) -> None:
+        """Exact in the ridge; of the fixed part, regressions add up as its targets would, prototypes find their middle."""
+        gone = [key for key in dict.fromkeys(sources) if key != into]
+        columns, target = [self.statistics.index(key) for key in gone], self.statistics.index(into)
+        self._fixed[:, target] += self._fixed[:, columns].sum(axis=1)
+        self._prior[:, target] = _middle(self._prior[:, [target, *columns]])
+        self._fixed, self._prior = (np.delete(part, columns, axis=1) for part in (self._fixed, self._prior))
+        self._online.merge_categories(gone, into)
+        self._rekey(dict.fromkeys(gone, into))
+
+    def split_category(self, key: str, new: str, labels: Iterable[str], prototype: npt.ArrayLike | None = None) -> None:
+        """``labels`` of ``key`` become labels of the category ``new``; guard texts of ``key`` are no longer certain."""
+        moving = set(labels) & set(self.journal.labels_of(key))
+        self.add_category(new, prototype)
+        for label in sorted(moving):
+            self._follow(*self.journal.set_category(label, new))
+        self._guard.drop(key)
+        self._reanchor()
+
+    def delete_category(self, key: str) -> None:
+        """Withdraw the labels and texts of a category, and remove it."""
+        at = self.statistics.index(key)
+        for label in self.journal.labels_of(key):
+            self._follow(self.journal.withdraw(label), None)
+        for row, _, weight in [p for p in self._pseudo if p[1] == key]:
+            self._online.withdraw(self.features(row), at, weight)
+        self._pseudo = [p for p in self._pseudo if p[1] != key]
+        self._fixed, self._prior = (np.delete(part, at, axis=1) for part in (self._fixed, self._prior))
+        self._online.delete_category(key)
+        self._guard.drop(key)
+        self._reanchor()
+
+    def refitted(self) -> Matrix:
+        """The ridge weights [m, K] from the labels as they stand: what `ridge_weights` must equal."""
+        return self._counted(self.categories).solve(self._online.lam)
+
+    def _counted(self, categories: Sequence[str]) -> RidgeStatistics:
+        """Statistics of all labels and category texts, from scratch."""
+        made = RidgeStatistics(self.features.width, categories)
+        for row, key, weight in self._pseudo:
+            made.add(self.features(row), made.index(key), weight)
+        held = list(self.journal)
+        for at in range(0, len(held), CHUNK):
+            part = held[at : at + CHUNK]
+            phi = self.features(np.stack([h.embedding for h in part]))
+            made.add(phi, np.array([made.index(h.category) for h in part]), [h.weight for h in part])
+        return made
+
+    def _follow(self, before: Held | None, after: Held | None) -> None:
+        """Bring the solution from one state of a label to the other."""
+        self._changed += 1
+        old, new = (held if held and held.counts else None for held in (before, after))
+        if old and new and old.weight == new.weight and np.array_equal(old.embedding, new.embedding):
+            if old.category != new.category:
+                pair = (self.statistics.index(old.category), self.statistics.index(new.category))
+                self._online.change(self.features(new.embedding), *pair, new.weight)
+            return
+        if old:
+            self._online.withdraw(self.features(old.embedding), self.statistics.index(old.category), old.weight)
+        if new:
+            self._online.add(self.features(new.embedding), self.statistics.index(new.category), new.weight)
+
+    def _rekey(self, renamed: Mapping[str, str]) -> None:
+        self.journal.rename(renamed)
+        self._pseudo = [(row, renamed.get(key, key), weight) for row, key, weight in self._pseudo]
+        self._guard.rename(renamed)
+        if self._calibration is not None:
+            self._calibration = (self._calibration[0], [renamed.get(key, key) for key in self._calibration[1]])
+        self._reanchor()
+
+    def _reanchor(self) -> None:
+        """After a change of the categories, which a person decided: the guard judges from here on.
+
+        While the head is frozen it is left as it is; its last good delta then still has the old categories.
+        """
+        self._changed += 1
+        if not self.frozen:
+            self._guard.accept(self._guard.right(*self.weights, self.categories))
+
+    def _delta(self) -> HeadDelta:
+        weights, bias = (part.astype(np.float32) for part in self.weights)
+        return HeadDelta(self.base, self.number, self.categories, weights, bias, self.temperature)
+
+
+def _fixed_part(head: TrainedHead) -> Matrix:
+    """[m + 1, K]: the regression, which does not follow labels."""
+    rest = (head.shares[name] * part for name, part in head.parts.items() if name not in {"ridge", "prior"})
+    return sum(rest, np.zeros_like(head.parts["ridge"]))
+
+
+def _prior_part(head: TrainedHead) -> Matrix:
+    """[d, K]: the prototypes as they count for the embedding's own columns of the features."""
+    if "prior" not in head.parts:
+        return np.zeros((head.features.dimension, len(head.categories)))
+    return head.shares["prior"] * head.parts["prior"][-1 - head.features.dimension : -1]
+
+
+def _middle(columns: Matrix) -> Matrix:
+    """The direction between columns, as long as the longest of them: a prototype must not win by its length."""
+    direction = normalised(columns.sum(axis=1)[None])[0]
+    return np.asarray(direction * np.linalg.norm(columns, axis=0).max(), dtype=np.float64)
+
+
+def _pseudo_rows(head: TrainedHead, prototypes: npt.ArrayLike | None) -> list[tuple[Matrix, str, float]]:
+    weights = head.hyperparameters["pseudo_weights"]
+    if not weights:
+        return []
+    if prototypes is None:
+        raise ValueError("the head was trained with category texts: their prototypes are needed")
+    rows = dict(zip(head.categories, normalised(prototypes), strict=True))
+    return [(rows[key], key, float(weight)) for key, weight in weights.items() if weight > 0]

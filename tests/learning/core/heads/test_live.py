@@ -1,0 +1,354 @@
+"""The live head: in the answer at once, in the statistics exactly once, and stopped when it gets worse."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from learning.core.calibration import softmax
+from learning.core.export import head_graph
+from learning.core.heads.journal import Change, Limits
+from learning.core.heads.live import LiveHead
+from learning.core.heads.training import TrainedHead, train_heads
+from serving.head import HeadDelta, OnnxHead
+from tests.learning.core.heads.synthetic import clusters, unit
+
+K, D, BASE = 5, 16, 120
+KEYS = tuple(f"c{i}" for i in range(K))
+FREE = Limits(annotator_floor=1e9)
+
+
+@cache
+def world(*, names: bool = True) -> tuple[TrainedHead, list[Change], np.ndarray]:
+    x, y, directions = clusters(BASE, K, d=D, spread=0.9)
+    head = train_heads(x, y, categories=KEYS, prior_prototypes=directions if names else None, random_features=32)
+    return (
+        head,
+        [Change(i, f"base{i}", KEYS[label], row) for i, (row, label) in enumerate(zip(x, y, strict=True))],
+        directions,
+    )
+
+
+def live(*, names: bool = True, **options: object) -> LiveHead:
+    head, labels, directions = world(names=names)
+    return LiveHead(head, labels, base="b" * 64, prototypes=directions, **{"limits": FREE, **options})
+
+
+def fresh(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    x, y, _ = clusters(n, K, d=D, spread=0.9, seed=seed)
+    return x, y
+
+
+def guard(n: int = 300) -> tuple[np.ndarray, list[str]]:
+    x, y = fresh(n, seed=11)
+    return x, [KEYS[label] for label in y]
+
+
+def exact(head: LiveHead) -> float:
+    return float(np.abs(head.refitted() - head.ridge_weights).max())
+
+
+def test_it_starts_as_the_base() -> None:
+    head, _, _ = world()
+    weights, bias = live().weights
+    assert np.abs(weights - head.weights).max() < 1e-9
+    assert np.abs(bias - head.bias).max() < 1e-12
+    assert (live().delta.number, live().delta.base) == (0, "b" * 64)
+
+
+def test_a_label_is_in_the_next_delta_and_in_the_served_answer() -> None:
+    given, x = live(), unit(np.random.default_rng(3).standard_normal((1, D)))
+    base = OnnxHead.from_graph(
+        head_graph(given.features), weights=given.delta.weights, bias=given.delta.bias, temperature=1.0, categories=KEYS
+    )
+    before = base.predict(x)[0, 2]
+    assert given.apply(Change(1000, "new", "c2", x[0]))
+    delta = given.publish()
+    after = base.with_delta(HeadDelta.from_bytes(delta.to_bytes())).predict(x)[0, 2]
+    assert delta.number == 1
+    assert after > before
+
+
+def test_a_delta_is_what_the_owner_computes() -> None:
+    given, (x, y) = live(), fresh(20)
+    for i in range(20):
+        given.apply(Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]))
+    delta = given.publish()
+    weights, bias = given.weights
+    p = softmax((given.features(x) @ weights + bias) / given.temperature)
+    served = OnnxHead.from_graph(
+        head_graph(given.features),
+        weights=delta.weights,
+        bias=delta.bias,
+        temperature=delta.temperature,
+        categories=KEYS,
+    )
+    assert np.abs(served.predict(x) - p).max() < 1e-5
+
+
+def test_nothing_new_is_no_new_delta() -> None:
+    given = live()
+    assert given.publish() is given.publish()
+    given.apply(Change(1000, "new", "c0", np.ones(D)))
+    first = given.publish()
+    assert not given.apply(Change(1000, "new", "c0", np.ones(D)))
+    assert given.publish() is first
+
+
+def test_replaying_the_journal_after_a_restart_gives_the_same_head() -> None:
+    x, y = fresh(40)
+    journal = [Change(1000 + i, f"n{i % 25}", KEYS[y[i]] if i % 7 else None, x[i % 25]) for i in range(40)]
+    first, second = live(), live()
+    for change in journal:
+        first.apply(change)
+    for change in [*journal[:30], *journal[5:], *journal]:
+        second.apply(change)
+    assert np.abs(first.ridge_weights - second.ridge_weights).max() < 1e-10
+
+
+def test_live_labels_make_it_better() -> None:
+    given, (x, y), (gx, gy) = live(), fresh(300), guard(1000)
+
+    def accuracy() -> float:
+        weights, bias = given.weights
+        return float(
+            np.mean([KEYS[k] == a for k, a in zip((given.features(gx) @ weights + bias).argmax(1), gy, strict=True)])
+        )
+
+    before = accuracy()
+    for i in range(300):
+        given.apply(Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]))
+    assert accuracy() > before + 0.005
+
+
+def test_ten_thousand_mixed_changes_equal_a_refit() -> None:
+    given, rng = live(), np.random.default_rng(0)
+    x = unit(rng.standard_normal((400, D)))
+    for number in range(10_000):
+        at = int(rng.integers(400))
+        category = None if rng.random() < 0.3 else KEYS[rng.integers(K)]
+        given.apply(Change(1000 + number, f"n{at}", category, x[at], float(rng.choice([0.25, 0.5, 1.0]))))
+    assert exact(given) <= 1e-9
+
+
+def wrong(given: LiveHead, n: int, annotator: str = "mallory", start: int = 5000) -> None:
+    x, y = fresh(n, seed=23)
+    for i in range(n):
+        given.apply(Change(start + i, f"w{start + i}", KEYS[(y[i] + 1) % K], x[i], 1.0, annotator))
+
+
+def test_two_hundred_wrong_labels_by_one_annotator_freeze_the_head() -> None:
+    given = live(names=False, guard=guard(), limits=Limits())
+    good = given.publish()
+    published = [good]
+    x, y = fresh(200, seed=23)
+    for i in range(200):
+        given.apply(Change(5000 + i, f"w{i}", KEYS[(y[i] + 1) % K], x[i], 1.0, "mallory"))
+        published.append(given.publish())
+    assert "guard texts fell" in given.frozen
+    assert len({delta.number for delta in published}) < 200
+    last = published[-1]
+    right = np.mean(
+        [
+            KEYS[k] == a
+            for k, a in zip((given.features(guard()[0]) @ last.weights + last.bias).argmax(1), guard()[1], strict=True)
+        ]
+    )
+    start = np.mean(
+        [
+            KEYS[k] == a
+            for k, a in zip((given.features(guard()[0]) @ good.weights + good.bias).argmax(1), guard()[1], strict=True)
+        ]
+    )
+    assert right >= start - 0.06
+
+
+def test_a_frozen_head_goes_on_counting_but_serves_its_last_good_delta() -> None:
+    given = live(names=False, guard=guard())
+    wrong(given, 200)
+    frozen = given.publish()
+    given.apply(Change(9000, "right", "c0", np.ones(D)))
+    assert given.publish() is frozen
+    assert exact(given) < 1e-9
+
+
+def test_it_stays_frozen_until_the_wrong_labels_are_gone() -> None:
+    given = live(names=False, guard=guard())
+    wrong(given, 200)
+    given.publish()
+    assert not given.thaw()
+    assert given.forget([f"w{i}" for i in range(5000, 5200)]) == 200
+    assert given.frozen
+    assert given.thaw()
+    assert given.publish().number == 1
+
+
+def test_a_person_may_accept_the_drop() -> None:
+    given = live(names=False, guard=guard())
+    wrong(given, 200)
+    given.publish()
+    assert given.thaw(accept=True)
+    assert given.publish().number == 1
+
+
+def test_the_cap_bounds_what_one_annotator_moves() -> None:
+    given = live(limits=Limits(annotator_floor=20.0, annotator_share=0.0))
+    before = float(given.statistics.weight.sum())
+    wrong(given, 100)
+    assert float(given.statistics.weight.sum()) == pytest.approx(before + 20.0)
+    assert given.journal.held_back["mallory"] == pytest.approx(80.0)
+    assert exact(given) < 1e-9
+
+
+def test_forgotten_labels_leave_the_head_as_if_they_had_never_been() -> None:
+    given, (x, y) = live(), fresh(30)
+    untouched = live()
+    for i in range(30):
+        given.apply(Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]))
+    assert given.forget([f"n{i}" for i in range(30)] + ["unknown"]) == 30
+    assert np.abs(given.ridge_weights - untouched.ridge_weights).max() <= 1e-9
+
+
+def test_labels_of_the_base_can_be_forgotten_too() -> None:
+    head, labels, directions = world()
+    given = live()
+    given.forget([f"base{i}" for i in range(40)])
+    never = LiveHead(head, labels[40:], base="b" * 64, prototypes=directions, limits=FREE)
+    assert np.abs(given.ridge_weights - never.ridge_weights).max() <= 1e-9
+
+
+def test_the_temperature_follows_the_calibration_labels() -> None:
+    x, y = fresh(200, seed=5)
+    given = live(
+        calibration=(x, [KEYS[(label + (i % 2)) % K] for i, label in enumerate(y)]), limits=Limits(recalibrate_every=1)
+    )
+    given.apply(Change(1000, "new", "c0", x[0]))
+    assert given.publish().temperature > 1.2  # half of these labels are wrong: it has to become less sure
+
+
+def test_a_new_category_is_recognised_from_its_text_alone() -> None:
+    given = live()
+    prototype = unit(np.random.default_rng(42).standard_normal((1, D)))[0]
+    given.add_category("new", prototype)
+    delta = given.publish()
+    assert delta.categories[-1] == "new"
+    assert (given.features(prototype)[0] @ delta.weights + delta.bias).argmax() == K
+    assert exact(given) < 1e-9
+
+
+def test_renamed_and_merged_categories_keep_the_guard_in_step() -> None:
+    given = live(guard=guard())
+    given.rename_category("c0", "zero")
+    given.merge_categories(["c1", "c2"], "c1")
+    assert given.publish().categories == ("zero", "c1", "c3", "c4")
+    assert not given.frozen
+    assert exact(given) < 1e-9
+
+
+def test_a_split_moves_the_labels_that_are_named() -> None:
+    given = live(guard=guard())
+    labels = given.journal.labels_of("c3")
+    given.split_category("c3", "c3b", [*labels[: len(labels) // 2], "unknown"])
+    assert given.statistics.count[-1] == len(labels) // 2
+    assert exact(given) < 1e-9
+
+
+def test_a_deleted_category_takes_its_labels_with_it() -> None:
+    given = live(guard=guard())
+    given.delete_category("c2")
+    assert given.categories == ("c0", "c1", "c3", "c4")
+    assert exact(given) < 1e-9
+    with pytest.raises(ValueError, match="no category c2"):
+        given.apply(Change(1000, "new", "c2", np.ones(D)))
+
+
+@pytest.mark.parametrize(("category", "x"), [("nowhere", np.ones(D)), ("c0", np.ones(D - 1)), ("c0", None)])
+def test_a_refused_change_changes_nothing(category: str, x: np.ndarray | None) -> None:
+    given = live()
+    before = given.ridge_weights.copy()
+    with pytest.raises(ValueError):
+        given.apply(Change(1000, "new", category, x))
+    assert np.array_equal(given.ridge_weights, before)
+    assert given.apply(Change(1000, "new", "c0", np.ones(D)))
+
+
+def test_a_head_without_a_ridge_cannot_follow_labels() -> None:
+    _, _, directions = world()
+    prior = train_heads(np.zeros((0, D)), [], categories=KEYS, prior_prototypes=directions)
+    with pytest.raises(ValueError, match="of kind prior has no ridge part"):
+        LiveHead(prior, [], base="b", prototypes=directions)
+
+
+def test_category_texts_that_the_base_was_trained_with_are_needed() -> None:
+    head, labels, _ = world()
+    with pytest.raises(ValueError, match="prototypes are needed"):
+        LiveHead(head, labels, base="b")
+
+
+class Journey(RuleBasedStateMachine):
+    """Whatever happens to labels and categories, the online ridge equals a refit."""
+
+    @initialize()
+    def start(self) -> None:
+        self.head, self.number, self.fresh = live(), 1000, 0
+        self.x = unit(np.random.default_rng(1).standard_normal((12, D)))
+
+    @rule(at=st.integers(0, 11), pick=st.integers(0, 99), weight=st.sampled_from([0.0, 0.3, 1.0]), known=st.booleans())
+    def set_label(self, at: int, pick: int, weight: float, known: bool) -> None:
+        self.number += 1
+        category = self.head.categories[pick % len(self.head.categories)]
+        label = f"base{at}" if known else f"n{at}"
+        self.head.apply(Change(self.number, label, category, self.x[at], weight))
+
+    @rule(at=st.integers(0, 11))
+    def withdraw(self, at: int) -> None:
+        self.number += 1
+        self.head.apply(Change(self.number, f"n{at}", None))
+
+    @rule(at=st.integers(0, 20))
+    def forget(self, at: int) -> None:
+        self.head.forget([f"base{at}"])
+
+    @rule(named=st.booleans())
+    def add_category(self, named: bool) -> None:
+        self.fresh += 1
+        self.head.add_category(f"new{self.fresh}", self.x[0] if named else None)
+
+    @rule(pick=st.integers(0, 99))
+    def rename(self, pick: int) -> None:
+        self.fresh += 1
+        self.head.rename_category(self.head.categories[pick % len(self.head.categories)], f"new{self.fresh}")
+
+    @precondition(lambda self: len(self.head.categories) > 2)
+    @rule(pick=st.integers(0, 99), other=st.integers(0, 99))
+    def merge(self, pick: int, other: int) -> None:
+        keys = self.head.categories
+        self.head.merge_categories([keys[pick % len(keys)]], keys[other % len(keys)])
+
+    @precondition(lambda self: len(self.head.categories) > 2)
+    @rule(pick=st.integers(0, 99))
+    def delete(self, pick: int) -> None:
+        self.head.delete_category(self.head.categories[pick % len(self.head.categories)])
+
+    @rule(pick=st.integers(0, 99))
+    def split(self, pick: int) -> None:
+        self.fresh += 1
+        key = self.head.categories[pick % len(self.head.categories)]
+        self.head.split_category(key, f"new{self.fresh}", self.head.journal.labels_of(key)[::2])
+
+    @invariant()
+    def it_equals_a_refit(self) -> None:
+        if hasattr(self, "head"):
+            assert exact(self.head) <= 1e-9
+            delta = self.head.publish()
+            assert delta.weights.shape == (self.head.features.width, len(self.head.categories))
+            assert np.isfinite(delta.weights).all()
+
+
+TestJourney = Journey.TestCase
+TestJourney.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
