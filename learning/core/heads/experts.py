@@ -165,7 +165,7 @@ class Propagation:
 @dataclass(frozen=True)
 class Means:
     name: str = "means"
-    grid: tuple[Choice, ...] = ({"kappa": 25.0}, {"kappa": 50.0})
+    grid: tuple[Choice, ...] = ({"kappa": 50.0},)
 
     def trial(self, known: Known, at: Ints) -> list[Floats]:
         return [self._fitted(known, choice["kappa"], at) for choice in self.grid]

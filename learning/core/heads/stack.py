@@ -111,12 +111,13 @@ class StackedHead:
         judge = next(e for e in self.experts if e.name == UNPROVEN)
         bare = self._without_texts(known)
         options = [(k, _held_out(judge, k, folds)) for k in ([bare] if known.texts is None else [known, bare])]
-        return min(options, key=lambda option: min(_loss(s, known.y, known.weights) for s in option[1]))
+        w = standing_for(known)
+        return min(options, key=lambda option: min(_loss(s, known.y, w) for s in option[1]))
 
     def _weighed(self, known: Known, folds: Ints, trials: Mapping[str, list[Floats]]) -> Choices:
         """The best choice within each expert at its own temperature, then the shares."""
         rows = _learnable(known, folds)
-        y, w = known.y[rows], known.weights[rows].astype(np.float64)
+        y, w = known.y[rows], standing_for(known)[rows]
         chosen: dict[str, Choice] = {}
         temperatures: dict[str, float] = {}
         members = []
@@ -170,6 +171,22 @@ class Student:
         return softmax.probabilities(softmax.scores(np.asarray(self.features(x), dtype=np.float32), theta))
 
 
+def standing_for(known: Known) -> npt.NDArray[np.float64]:
+    """How much each label [n] counts when experts are judged: by the share of the pool that it stands for; mean 1.
+
+    Selection asks about what is hard. Judged on that alone, every expert looks worse than it is and the stack doubts
+    itself. So each label counts for the pool's texts that have it as their nearest label, plus one (importance weights
+    by nearest neighbours, Loog 2012).
+    """
+    x = known.pool.x
+    counts = np.ones(len(known.y))
+    for start in range(0, len(x), 4096):
+        nearest = (x[start : start + 4096] @ x[known.at].T).argmax(axis=1)
+        counts += np.bincount(nearest, minlength=len(counts))
+    w = counts * known.weights
+    return np.asarray(w * (len(w) / w.sum()), dtype=np.float64)
+
+
 def _held_out(expert: Expert, known: Known, folds: Ints) -> list[Floats]:
     """For each choice of the grid the scores [n, K] of each label by experts that did not see its fold."""
     tables = [np.zeros((len(known.y), known.classes), dtype=np.float32) for _ in expert.grid]
@@ -180,8 +197,7 @@ def _held_out(expert: Expert, known: Known, folds: Ints) -> list[Floats]:
     return tables
 
 
-def _loss(scores: Floats, y: Ints, weights: Floats) -> float:
-    w = weights.astype(np.float64)
+def _loss(scores: Floats, y: Ints, w: npt.NDArray[np.float64]) -> float:
     return cal.log_loss(scores / cal.fit_temperature(scores, y, w), y, w)
 
 
@@ -207,5 +223,5 @@ def best_regularisation(
         for C, table in tables.items():
             theta = rows.fit(targets[folds != fold], C, theta)
             table[folds == fold] = softmax.scores(x[folds == fold], theta)
-    weights = np.ones(len(y), dtype=np.float32)
+    weights = np.ones(len(y))
     return min(grid, key=lambda C: _loss(tables[C], y, weights))
