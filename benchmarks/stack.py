@@ -27,7 +27,7 @@ class Stack:
 
     def __init__(self, *, web_workers: int = 1, keep: bool = False) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="enso-bench-"))
-        encoders = Path(os.environ.get("ENSO_HOME", ROOT / ".enso")) / "encoders"
+        encoders = os.environ.get("ENSO_ENCODERS") or Path(os.environ.get("ENSO_HOME", ROOT / ".enso")) / "encoders"
         self.environment = {
             **os.environ,
             "ENSO_HOME": str(self.home),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,12 +104,14 @@ def test_each_language_gets_the_head_of_its_encoder(desk, add_labels, train):
 def test_a_worse_model_is_stopped_by_the_gate_and_the_old_one_stays(desk, add_labels, train, monkeypatch):
     add_labels(desk, 500)
     train(desk)
-    real = fitting.train_heads
+    real = pipelines.fit
 
-    def shuffled(x, y, **kw):
-        return real(x, np.random.default_rng(0).permutation(y), **kw)
+    def shuffled(dataset, *args):
+        categories = np.random.default_rng(0).permutation([r.category for r in dataset.rows])
+        rows = tuple(replace(r, category=str(c)) for r, c in zip(dataset.rows, categories, strict=True))
+        return real(replace(dataset, rows=rows), *args)
 
-    monkeypatch.setattr(fitting, "train_heads", shuffled)
+    monkeypatch.setattr(pipelines, "fit", shuffled)
     train(desk)
     good, bad = ModelVersion.objects.order_by("number")
     assert (good.stage, bad.stage) == ("production", "rejected")

@@ -15,7 +15,7 @@ from config import embedded
 _USER = """
 import os, signal, subprocess, sys
 from config import embedded
-if "deaf" in sys.argv: signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_IGN if "deaf" in sys.argv else signal.default_int_handler)
 embedded.acquire()
 print("acquired", flush=True)
 for line in sys.stdin:
