@@ -46,7 +46,7 @@ class Command(BaseCommand):
             if rng.random() < (LABELED_FIRST if number < FIRST_BURST else LABELED_LATER):
                 for person in annotators:
                     person.label_one(customers.truth, rng, noise=NOISE)
-            if number % 10 == 0:
+            if number < FIRST_BURST and number % 10 == 0:  # later disputes wait for a visitor
                 expert.label_one(customers.truth, rng, noise=0.0)
             if number >= FIRST_BURST:
                 time.sleep(rng.uniform(0.5, 2.0))
