@@ -63,8 +63,8 @@ def supervise(named: dict[str, list[str]], *, url: str | None, ready: Callable[[
     """Run the processes until one ends or Ctrl+C; `ready` is called once `url`/readyz answers."""
     manager = Manager()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    # Each thread would otherwise keep an arena of its own: 50 MB more for the same work.
-    environment.setdefault("MALLOC_ARENA_MAX", "2")
+    # Each thread would otherwise keep an arena of its own, and the heap the largest batch that it has ever seen.
+    environment |= {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
     for name, command in named.items():
         keeper = [sys.executable, "-m", "config.keep", name, "--", *command]
         manager.add_process(name, _quoted(keeper), env=environment, cwd=str(Path(__file__).resolve().parent.parent))
