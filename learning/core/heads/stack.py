@@ -25,7 +25,7 @@ from learning.core.heads.features import FeatureMap
 from learning.core.heads.folds import stratified_folds
 from learning.core.heads.graph import Pool
 
-FOLDS = ((300, 10), (1000, 5), (None, 3))  # up to so many labels, so many folds: with few, leaving a fifth out is felt
+FOLDS = ((1000, 5), (None, 3))  # up to so many labels, so many folds
 GROWTH = 2.0  # choices are cross-validated anew when there are so many times as many labels
 STUDENT_C = 30.0
 UNPROVEN = "linear"  # the expert by which the worth of the category texts is judged
