@@ -163,26 +163,18 @@ def best_members(rows: Rows, data: Labels) -> dict[str, Candidate]:
     if not len(rows.at):
         return {"prior": prior}
     known = [prior] if len(data.known) else []
-    trials = [
-        best_pair(ridge_candidates(rows, pseudo), linear_candidates(rows, pseudo), known, rows)
-        for pseudo in _pseudo_weights(rows, known)
-    ]
-    found = min(trials, key=lambda pair: blend_loss([*known, *pair], rows))
-    return {**({"prior": prior} if known else {}), "ridge": found[0], "linear": found[1]}
+    pseudo = _pseudo_weight(rows, known)
+    first, second = best_pair(ridge_candidates(rows, pseudo), linear_candidates(rows, pseudo), known, rows)
+    return {**({"prior": prior} if known else {}), "ridge": first, "linear": second}
 
 
-def _pseudo_weights(rows: Rows, known: Sequence[Candidate]) -> Sequence[float]:
-    """Weights of a pseudo-example worth trying in full: all while labels are few, then the one that suits the ridge.
-
-    (Its held-out scores cost far less than the regression's, and with many labels the weight hardly matters.)
-    """
+def _pseudo_weight(rows: Rows, known: Sequence[Candidate]) -> float:
+    """The least weight of a pseudo-example that suits the ridge (its held-out scores cost far less than the other's)."""
     if not known:
-        return (0.0,)
-    if rows.labeled <= FEW:
-        return PSEUDO_WEIGHTS
+        return 0.0
     middle = LAMBDAS[len(LAMBDAS) // 2]
     losses = {w: blend_loss([*known, *ridge_candidates(rows, w, (middle,))], rows) for w in PSEUDO_WEIGHTS}
-    return (min(losses, key=lambda w: losses[w]),)
+    return min(losses, key=lambda w: losses[w])
 
 
 def best_pair(
