@@ -126,12 +126,22 @@ def emit(args: argparse.Namespace, figures: dict[str, Any], table: Sequence[Sequ
     """Print ``table`` (first row is the heading) and write the JSON report."""
     widths = [max(len(str(row[i])) for row in table) for i in range(len(table[0]))]
     for n, row in enumerate(table):
-        print("  ".join(str(c).ljust(w) if i == 0 else str(c).rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))))
+        print(
+            "  ".join(
+                str(c).ljust(w) if i == 0 else str(c).rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+        )
         if n == 0:
             print("  ".join("-" * w for w in widths))
     if args.json:
         command = "python -m " + Path(sys.argv[0]).stem.join(["benchmarks.", ""]) + " " + shlex.join(sys.argv[1:])
-        report = {"machine": machine(), "versions": _versions(), "seed": args.seed, "command": command.strip(),
-                  "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **figures}
+        report = {
+            "machine": machine(),
+            "versions": _versions(),
+            "seed": args.seed,
+            "command": command.strip(),
+            "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **figures,
+        }
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1, ensure_ascii=False, default=float) + "\n")

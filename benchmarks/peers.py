@@ -38,7 +38,8 @@ def picker(name: str, classes: int) -> Pick:
         open_ = state.open
         if state.probabilities is None:
             return rng.permutation(open_)[:n]
-        return open_[strategy(state, open_, n, rng, classes)]
+        chosen: np.ndarray = open_[strategy(state, open_, n, rng, classes)]
+        return chosen
 
     return pick
 
@@ -56,6 +57,7 @@ class _Fixed:
 def _modal(state: SelectionState, at: np.ndarray, n: int, rng: np.random.Generator, classes: int) -> np.ndarray:
     from modAL.uncertainty import margin_sampling
 
+    assert state.probabilities is not None
     return np.asarray(margin_sampling(_Fixed(state.probabilities[at]), state.pool[at], n_instances=n)).ravel()[:n]
 
 
@@ -75,9 +77,12 @@ def _small_text_breaking_ties(
 ) -> np.ndarray:
     from small_text.query_strategies import BreakingTies
 
+    beliefs = state.probabilities
+    assert beliefs is not None
+
     class Model:
         def predict_proba(self, dataset: Any) -> np.ndarray:
-            return state.probabilities[: len(dataset)]
+            return beliefs[: len(dataset)]
 
     labeled = np.setdiff1d(np.arange(len(state.pool)), at)
     picked = BreakingTies().query(Model(), state.pool, at, labeled, np.zeros(len(labeled), dtype=int), n=n)

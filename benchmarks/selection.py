@@ -97,6 +97,8 @@ def timed(name: str, state: SelectionState, n: int, seed: int) -> dict[str, Any]
 
 def msal_is_identical(state: SelectionState, n: int, seed: int, alpha: float | None = None) -> bool:
     """Against a running minimum over the whole pool: the formula with every score recomputed after every pick."""
+    assert state.uncertainty is not None
+    assert state.available is not None
     strategy = get("k_center") if alpha == 1.0 else Msal()
     picks = strategy.select(replace(state, cache=NearestCache()), n, np.random.default_rng(seed))
     base = np.zeros(len(state.pool), np.float32) if alpha == 1.0 else state.uncertainty["entropy"]
@@ -115,6 +117,7 @@ def msal_is_identical(state: SelectionState, n: int, seed: int, alpha: float | N
 
 def default_is_identical(state: SelectionState, n: int, seed: int) -> bool:
     """Against a greedy that recomputes the gain of every candidate after every pick."""
+    assert state.uncertainty is not None
     strategy = Herding()
     picks = strategy.select(state, n, np.random.default_rng(seed))
     size = len(state.pool) if len(state.open) <= strategy.exact_up_to else strategy.sample
@@ -148,6 +151,7 @@ def naive_seconds(state: SelectionState, n: int) -> tuple[float, bool]:
     """CPU seconds of the formula as written, and whether they were scaled up from a part."""
     rows = np.asarray(state.pool[: min(NAIVE_ROWS, len(state.pool))], dtype=np.float32)
     covered = np.asarray(state.labeled, dtype=np.float32)
+    assert state.uncertainty is not None
     unsure = state.uncertainty["entropy"][: len(rows)]
 
     def as_written() -> None:

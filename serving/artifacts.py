@@ -32,7 +32,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 
 
-class CorruptBundle(Exception):  # noqa: N818  (the name that operators read)
+class CorruptBundle(Exception):
     """The directory is not the bundle that its manifest hash promises; the message names the file."""
 
 

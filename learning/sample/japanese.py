@@ -1,6 +1,5 @@
 """Japanese phrases of the sample grammar, in the notation of the English ones."""
 
-# ruff: noqa: E501 - one phrase, one line
 from __future__ import annotations
 
 SLOTS: dict[str, tuple[str, ...]] = {

@@ -8,7 +8,6 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks import probes
 
-
 SMALL_RIDGE = partial(probes.fit_ridge, count=64)
 
 
