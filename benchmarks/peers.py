@@ -77,8 +77,8 @@ def _small_text_breaking_ties(
 ) -> np.ndarray:
     from small_text.query_strategies import BreakingTies
 
-    beliefs = state.probabilities
-    assert beliefs is not None
+    assert state.probabilities is not None
+    beliefs: np.ndarray = state.probabilities
 
     class Model:
         def predict_proba(self, dataset: Any) -> np.ndarray:

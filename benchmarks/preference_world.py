@@ -63,7 +63,8 @@ def build(corpus: Corpus, encoder: Any) -> World:
 def class_means(x: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Unit mean vectors [classes, d]."""
     means = np.stack([x[labels == c].mean(axis=0) for c in range(classes)])
-    return means / np.linalg.norm(means, axis=1, keepdims=True)
+    unit: np.ndarray = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit
 
 
 def utilities(means: np.ndarray) -> np.ndarray:

@@ -130,7 +130,13 @@ def _manifest(files: Mapping[str, bytes], meta: Mapping[str, Any]) -> dict[str, 
     categories = list(meta.get("categories", []))
     if len(set(categories)) != len(categories):
         raise ValueError("a category is listed twice")
-    defaults = {"encoder_sha256": None, "temperature": 1.0, "thresholds": {}, "preprocessing": {}, "parent": None}
+    defaults: dict[str, Any] = {
+        "encoder_sha256": None,
+        "temperature": 1.0,
+        "thresholds": {},
+        "preprocessing": {},
+        "parent": None,
+    }
     listing = {
         name: {"sha256": hashlib.sha256(files[name]).hexdigest(), "size": len(files[name])} for name in sorted(files)
     }
