@@ -1,8 +1,10 @@
 """The live head: every resolved label is in the next answer, and in the statistics exactly once.
 
 One owner holds a `LiveHead` per base version and encoder variant and feeds it the journal of label changes
-(learning/core/heads/journal.py). The ridge part of the base follows each label exactly (learning/core/heads/online.py);
-what else the base blends in stays as it was trained until the next base.
+(learning/core/heads/journal.py). Served is the base plus what the labels since have moved: θ + g·(W − W₀), with W the
+ridge solution of the labels as they stand, kept exact (learning/core/heads/online.py), W₀ that of the base's labels, and
+g what a ridge score counts. Of a blend this is its ridge part, current; any other head over the same features gets the
+same correction, and stays as it was trained otherwise until the next base.
 
 Before weights are published, a fixed guard set is scored with them: a drop beyond the margin freezes the head at its last
 good delta until a person decides. The weight that one annotator can add between two bases is capped; what exceeds it
@@ -22,7 +24,7 @@ from learning.core.heads.journal import Change, Held, Journal, Limits
 from learning.core.heads.online import OnlineRidge
 from learning.core.heads.prior import normalised
 from learning.core.heads.ridge import RidgeStatistics
-from learning.core.heads.training import TrainedHead
+from learning.core.heads.training import LIVE_SHARE, TrainedHead
 from serving.head import HeadDelta
 
 Matrix = npt.NDArray[np.float64]
@@ -44,23 +46,26 @@ class LiveHead:
         guard: Known | None = None,
         calibration: Known | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        live_share: float = LIVE_SHARE,
     ) -> None:
         """``labels`` are those that ``head`` was trained on, ``prototypes`` [K, d] its category texts.
 
-        ``guard`` and ``calibration`` hold labels that train nothing. Raises ValueError where ``head`` has no ridge part
-        to keep current (see ``live_share`` of train_heads).
+        ``guard`` and ``calibration`` hold labels that train nothing. A head without a ridge part is corrected with
+        ``live_share``. Raises ValueError where no ridge was ever cross-validated (a head made of category texts alone):
+        such a head is trained anew in no time.
         """
-        if "ridge" not in head.parts:
-            raise ValueError(f"a head of kind {head.kind} has no ridge part that could follow labels")
-        chosen = head.hyperparameters["members"]["ridge"]
+        chosen = head.hyperparameters.get("members", {}).get("ridge")
+        if chosen is None:
+            raise ValueError(f"a head of kind {head.kind} has no ridge that could follow labels")
         self.base, self.limits, self.features = base, limits, head.features
         self.number, self.temperature, self.frozen = 0, head.temperature, ""
-        self._gain = head.shares["ridge"] / chosen["temperature"]
-        self._fixed = _fixed_part(head)
-        self._prior = _prior_part(head)
+        self._gain = head.shares.get("ridge", live_share) / chosen["temperature"]
         self._pseudo = _pseudo_rows(head, prototypes)
         self.journal = Journal(labels, limits)
         self._online = OnlineRidge(self._counted(head.categories), chosen["lambda"])
+        self._prior = _prior_part(head)
+        self._fixed = np.concatenate([head.weights - self._gain * self._online.weights, head.bias[None]])
+        self._fixed[-1 - self.features.dimension : -1] -= self._prior
         known_x, known_y = guard or (np.zeros((0, head.features.dimension)), [])
         self._guard = Guard(head.features, known_x, known_y, margin=limits.margin)
         self._guard.accept(self._guard.right(*self.weights, self.categories))
@@ -251,12 +256,6 @@ class LiveHead:
         return HeadDelta(self.base, self.number, self.categories, weights, bias, self.temperature)
 
 
-def _fixed_part(head: TrainedHead) -> Matrix:
-    """[m + 1, K]: the regression, which does not follow labels."""
-    rest = (head.shares[name] * part for name, part in head.parts.items() if name not in {"ridge", "prior"})
-    return sum(rest, np.zeros_like(head.parts["ridge"]))
-
-
 def _prior_part(head: TrainedHead) -> Matrix:
     """[d, K]: the prototypes as they count for the embedding's own columns of the features."""
     if "prior" not in head.parts:
@@ -271,7 +270,7 @@ def _middle(columns: Matrix) -> Matrix:
 
 
 def _pseudo_rows(head: TrainedHead, prototypes: npt.ArrayLike | None) -> list[tuple[Matrix, str, float]]:
-    weights = head.hyperparameters["pseudo_weights"]
+    weights = head.hyperparameters.get("pseudo_weights")
     if not weights:
         return []
     if prototypes is None:

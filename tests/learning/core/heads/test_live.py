@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -280,8 +281,20 @@ def test_a_refused_change_changes_nothing(category: str, x: np.ndarray | None) -
 def test_a_head_without_a_ridge_cannot_follow_labels() -> None:
     _, _, directions = world()
     prior = train_heads(np.zeros((0, D)), [], categories=KEYS, prior_prototypes=directions)
-    with pytest.raises(ValueError, match="of kind prior has no ridge part"):
+    with pytest.raises(ValueError, match="of kind prior has no ridge"):
         LiveHead(prior, [], base="b", prototypes=directions)
+
+
+def test_any_head_over_the_same_features_follows_labels() -> None:
+    head, labels, directions = world()
+    other = replace(head, kind="stack", parts={}, shares={}, weights=head.weights * 0.7)
+    given, (x, y) = LiveHead(other, labels, base="b", prototypes=directions, limits=FREE), fresh(30)
+    assert np.abs(given.weights[0] - other.weights).max() < 1e-12
+    for i in range(30):
+        given.apply(Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]))
+    gain = 0.5 / head.hyperparameters["members"]["ridge"]["temperature"]
+    start = LiveHead(other, labels, base="b", prototypes=directions).ridge_weights
+    assert given.weights[0] == pytest.approx(other.weights + gain * (given.refitted() - start), abs=1e-9)
 
 
 def test_category_texts_that_the_base_was_trained_with_are_needed() -> None:
