@@ -12,6 +12,7 @@ from serving.encoder.language import language_of
 from serving.encoder.manifest import EncoderError
 from serving.encoder.ngram import NgramEncoder
 from serving.encoder.protocol import Embeddings, Encoder
+from serving.encoder.static import StaticEncoder
 from serving.encoder.transformer import OnnxEncoder
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "EncoderError",
     "NgramEncoder",
     "OnnxEncoder",
+    "StaticEncoder",
     "default_encoder_for",
     "encoder_directory",
     "enso_home",

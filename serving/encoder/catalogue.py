@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from serving.encoder.language import is_latin, language_of
-from serving.encoder.manifest import MANIFEST
+from serving.encoder.manifest import MANIFEST, EncoderError, read_manifest
 from serving.encoder.ngram import NgramEncoder
 from serving.encoder.protocol import Encoder
+from serving.encoder.static import StaticEncoder
 from serving.encoder.transformer import OnnxEncoder
 
 DEFAULT_ENGLISH = "all-MiniLM-L6-v2-int8"
@@ -42,4 +43,10 @@ def load_encoder(directory_or_name: str | Path = DEFAULT_ENGLISH, *, threads: in
     """
     if str(directory_or_name) == NGRAM:
         return NgramEncoder()
-    return OnnxEncoder.load(encoder_directory(directory_or_name), threads=threads)
+    directory = encoder_directory(directory_or_name)
+    kind = read_manifest(directory)["kind"]
+    if kind == "static":
+        return StaticEncoder.load(directory)
+    if kind == "transformer":
+        return OnnxEncoder.load(directory, threads=threads)
+    raise EncoderError(f"The encoder at {directory} is of the unknown kind {kind!r}.")

@@ -12,19 +12,16 @@ head needs more labels than on a trained encoder.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.encoder.grams import GOLDEN, SPACE, Ints, Keys, Units, characters, grams, mixed
 from serving.encoder.manifest import canonical_json, sha256_of_bytes
 from serving.encoder.protocol import Embeddings
 
 BATCH = 256
-SPACE, ZERO, NINE = 32, 48, 57
-Hashes = NDArray[np.uint64]
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _TEXT = np.uint64(0xD6E8FEB86659FD93)
 
 
@@ -50,55 +47,24 @@ class NgramEncoder:
         return out
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        points, owner, last = code_points(texts)
         sums = np.zeros(len(texts) * self.dim)
-        for gram, weight, text in self._grams(points, owner, last):
+        for gram, weight, text in self._weighted(characters(texts)):
             for turn in range(self._spread):
-                bits = mixed(gram + _GOLDEN * np.arange(turn + 1, turn + 2, dtype=np.uint64))
+                bits = mixed(gram + GOLDEN * np.arange(turn + 1, turn + 2, dtype=np.uint64))
                 position = text * self.dim + ((bits >> np.uint64(32)) % np.uint64(self.dim)).astype(np.int64)
                 sign = 1.0 - 2.0 * (bits & np.uint64(1)).astype(np.float64)
                 sums += np.bincount(position, weights=sign * weight, minlength=len(sums))
         return _unit(sums.reshape(len(texts), self.dim))
 
-    def _grams(
-        self, points: Hashes, owner: NDArray[np.int64], last: NDArray[np.int64]
-    ) -> list[tuple[Hashes, NDArray[np.float64], NDArray[np.int64]]]:
-        """For each length: (hash, weight, text number) of the distinct n-grams of each text."""
-        starts = np.arange(len(owner))
-        hashes = np.zeros(len(owner), np.uint64)
-        found = []
-        for n, weight in enumerate(self._weights, 1):
-            hashes = mixed((hashes + _GOLDEN) * _GOLDEN + points[np.minimum(starts + n - 1, len(points) - 1)])
-            inside = starts + n - 1 <= last
-            if n == 1:
-                inside &= points[: len(owner)] != SPACE
-            gram, text, count = _distinct(hashes[inside], owner[inside])
-            found.append((gram, weight * (1 + np.log(count)), text))
-        return found
+    def _weighted(self, units: Units) -> Iterator[tuple[Keys, NDArray[np.float64], Ints]]:
+        """For each length: (key, weight, text number) of the distinct n-grams of each text."""
+        for n, (keys, owner, inside) in enumerate(grams(units, len(self._weights)), 1):
+            words = units.ids[inside] != SPACE if n == 1 else np.ones(len(keys), np.bool_)
+            gram, text, count = _distinct(keys[words], owner[words])
+            yield gram, self._weights[n - 1] * (1 + np.log(count)), text
 
 
-def normalized(text: str) -> str:
-    """NFKC, lower case, words separated by one space, one space at each end."""
-    return f" {' '.join(unicodedata.normalize('NFKC', text).lower().split())} "
-
-
-def code_points(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64], NDArray[np.int64]]:
-    """Code points of all texts in one array; for each, the text's number and the position of the text's last one."""
-    plain = [normalized(t) for t in texts]
-    points = np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
-    points[(points >= ZERO) & (points <= NINE)] = ZERO  # order numbers and amounts: that there is one, not which
-    lengths = np.array([len(t) for t in plain])
-    return points, np.repeat(np.arange(len(texts)), lengths), np.repeat(np.cumsum(lengths) - 1, lengths)
-
-
-def mixed(h: Hashes) -> Hashes:
-    """splitmix64's finaliser (Steele et al. 2014): every input bit changes half of the output bits."""
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return h ^ (h >> np.uint64(31))
-
-
-def _distinct(gram: Hashes, text: NDArray[np.int64]) -> tuple[Hashes, NDArray[np.int64], NDArray[np.int64]]:
+def _distinct(gram: Keys, text: Ints) -> tuple[Keys, Ints, Ints]:
     """The distinct (gram, text) pairs and how often each occurs, text by text."""
     _, first, count = np.unique(gram ^ (text.astype(np.uint64) * _TEXT), return_index=True, return_counts=True)
     return gram[first], text[first], count

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from serving.encoder.manifest import EncoderError, identity, read_manifest, verify_files
 from serving.encoder.protocol import Embeddings
+from serving.encoder.tokens import open_tokenizer, token_ids
 
 BATCH = 64
 # Padded tokens in one call: 64 long texts at once would take a gigabyte, and gain nothing on one core.
@@ -56,30 +57,22 @@ class OnnxEncoder:
         manifest = read_manifest(directory)
         verify_files(directory, manifest)
         try:
-            tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+            tokenizer = open_tokenizer(directory / "tokenizer.json", int(manifest["max_tokens"]))
             session = ort.InferenceSession(
                 str(directory / "model.onnx"), session_options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # both libraries raise plain Exception for a file that they cannot read
             raise EncoderError(f"The encoder at {directory} cannot be opened: {error}.") from error
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(int(manifest["max_tokens"]))
         return cls(manifest, session, tokenizer)
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """Unit rows [n, dim]; texts beyond ``max_tokens`` are cut at their end."""
         out = np.empty((len(texts), self.dim), np.float32)
-        tokens = self._tokenize(texts)
+        tokens = token_ids(self._tokenizer, [self._prefix + t for t in texts])
         for rows in _by_length(tokens):
             ids, mask = self._pad_to_longest([tokens[i] for i in rows])
             out[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return out
-
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        if not len(texts):
-            return []
-        readable = [self._prefix + t.encode("utf-8", "replace").decode() for t in texts]  # lone surrogates become "?"
-        return [e.ids for e in self._tokenizer.encode_batch_fast(readable)]
 
     def _pad_to_longest(self, tokens: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
         ids = np.full((len(tokens), max(map(len, tokens))), self._pad, np.int64)
