@@ -11,8 +11,10 @@ Accuracy is measured after each batch; areas and label counts interpolate in bet
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,9 +109,9 @@ def main() -> None:
     corpus = harness.load_corpus(args.data, seed=args.seed, size=1500 if args.quick else 4000)
     world = build_world(corpus, args)
     names = strategy_names(args)
-    jobs = [(world, name, args.seed + s) for name in names for s in range(args.seeds)]
+    jobs = [(name, args.seed + s) for name in names for s in range(args.seeds)]
     rows: dict[str, list[Curve]] = {name: [] for name in names}
-    for (_, name, _), curve in zip(jobs, _run(jobs, args.jobs), strict=True):
+    for (name, _), curve in zip(jobs, _run(world, jobs, args.jobs), strict=True):
         rows[name].append(curve)
     figures = {name: summary(curves, args.budget) for name, curves in rows.items()}
     for extra, of in ((DEFAULT, "default"), ("default", DEFAULT)):
@@ -181,11 +183,39 @@ def _picker(name: str, world: World) -> Pick:
     return pick
 
 
-def _run(jobs: list[tuple[World, str, int]], workers: int) -> Iterable[Curve]:
+def _run(world: World, jobs: list[tuple[str, int]], workers: int) -> list[Curve]:
     if workers <= 1:
-        return [learning_curve(*job) for job in harness.progress(jobs, "learning curves")]
-    with ProcessPoolExecutor(workers) as executor:
-        return list(harness.progress(executor.map(learning_curve, *zip(*jobs, strict=True)), "learning curves"))
+        return [learning_curve(world, *job) for job in harness.progress(jobs, "learning curves")]
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read by the workers when they start
+        os.environ.setdefault(variable, "1")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_enter, initargs=(world,)) as executor:
+        curves = executor.map(_curve_here, *zip(*jobs, strict=True))
+        return list(harness.progress(_Sized(curves, len(jobs)), "learning curves"))
+
+
+class _Sized:
+    """An iterator that the progress bar knows the length of."""
+
+    def __init__(self, items: Iterator[Curve], size: int) -> None:
+        self._items, self._size = items, size
+
+    def __iter__(self) -> Iterator[Curve]:
+        return self._items
+
+    def __len__(self) -> int:
+        return self._size
+
+
+_worlds: list[World] = []  # of a worker process: sent once, not with every job
+
+
+def _enter(world: World) -> None:
+    _worlds.append(world)
+
+
+def _curve_here(name: str, seed: int) -> Curve:
+    return learning_curve(_worlds[0], name, seed)
 
 
 def summary(curves: list[Curve], budget: int) -> dict[str, Any]:
@@ -243,7 +273,8 @@ def _arguments() -> argparse.Namespace:
     p.add_argument("--strategies", help=f"comma list of default, {', '.join(STRATEGIES)}, each also with {PLAIN}")
     p.add_argument("--names", choices=("on", "off"), default="on", help="whether category names may be used")
     p.add_argument("--peers", action="store_true", help="also small-text, scikit-activeml and modAL, where installed")
-    p.add_argument("--jobs", type=int, default=1, help="learning curves computed at a time")
+    cores = len(os.sched_getaffinity(0))
+    p.add_argument("--jobs", type=int, default=cores, help=f"learning curves computed at a time (here {cores})")
     args = p.parse_args()
     if args.budget < 1 or args.batch < 1 or args.seeds < 1:
         sys.exit("--budget, --batch and --seeds must be at least 1")
