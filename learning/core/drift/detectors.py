@@ -34,11 +34,16 @@ def conformal_p(score: NDArray[Any], reference: NDArray[Any]) -> Array:
     return np.asarray((1 + above) / (len(reference) + 1))
 
 
+def surprise_of(c: Comparison) -> Array:
+    """-log conformal p-value of each window text (n,), by its distance to the nearest reference text."""
+    return np.asarray(-np.log(conformal_p(c.nearest, c.nearest_reference)))
+
+
 def novelty_of(c: Comparison) -> Array:
     """-log conformal p-value of each window text (n,), by distance and, where known, by the head's doubt."""
-    surprise = -np.log(conformal_p(c.nearest, c.nearest_reference))
+    surprise = surprise_of(c)
     if c.strange is None or c.strange_reference is None:
-        return np.asarray(surprise)
+        return surprise
     both = surprise - np.log(conformal_p(c.strange, c.strange_reference))
     own = -np.log(conformal_p(c.nearest_reference, c.nearest_reference))
     own -= np.log(conformal_p(c.strange_reference, c.strange_reference))
@@ -51,9 +56,14 @@ def novelty(c: Comparison) -> Array:
 
 
 def novel_density(c: Comparison) -> Array:
-    """Root of the density-normalised, novelty-weighted kernel mass of the window's own close pairs, per text."""
+    """Root of the density-normalised, novelty-weighted kernel mass of the window's own close pairs, per text.
+
+    The head's doubt is left out on purpose: out-of-fold, it still knows the neighbours of a held-out text, where two
+    like texts of a new window are both unknown to it, so held-out pairs look less novel than new ones and the threshold
+    would be too low.
+    """
     i, j, k = c.pairs
-    weight = novelty_of(c) / np.sqrt(1 + c.density)
+    weight = surprise_of(c) / np.sqrt(1 + c.density)
     return np.array([np.sqrt((k * weight[i] * weight[j]).sum() / c.n)])
 
 
