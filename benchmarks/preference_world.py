@@ -63,8 +63,7 @@ def build(corpus: Corpus, encoder: Any) -> World:
 def class_means(x: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Unit mean vectors [classes, d]."""
     means = np.stack([x[labels == c].mean(axis=0) for c in range(classes)])
-    unit: np.ndarray = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return unit
+    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True))
 
 
 def utilities(means: np.ndarray) -> np.ndarray:

@@ -31,13 +31,14 @@ class LearnerConfig:
     """One set of knobs for all learners, so that a comparison compares losses and nothing else."""
 
     beta: float = 0.3  # how far the implicit reward may leave the reference: smaller moves further
+    kto_beta: float = 1.0  # KTO saturates in single votes, not in differences: it wants a larger one
     ipo_beta: float = 0.25  # IPO's τ: the target margin is 1/(2τ)
-    penalty_shared: float = 1.0  # prior on the bilinear part, in votes
-    penalty_own: float = 1.0  # prior on each reply's own vector, in votes
+    penalty_shared: float = 0.1  # prior on the bilinear part, in votes
+    penalty_own: float = 0.1  # prior on each reply's own vector, in votes
     flip_rate: float = 0.1  # share of wrong labels that cDPO and rDPO assume
     clip: float = 10.0  # largest importance ratio of the inverse-propensity learner
     hidden: int = 0  # width of the MLP part; 0 is bilinear
-    iterations: int = 60
+    iterations: int = 40
     rlhf_rounds: int = 20
     rlhf_kl: float = 0.2
     rlhf_clip: float = 0.2
@@ -103,11 +104,12 @@ def pairwise(loss: PairLoss, *, anchored: bool = True) -> Learner:
     def learner(evidence: Evidence, config: LearnerConfig) -> ReplyPolicy:
         pairs = evidence.pairs(config.pairs)
         correction = _correction(evidence, config)
-        x = _tensor(evidence.pool - correction.centre)[torch.as_tensor(pairs.inquiry)]
+        asked, row = np.unique(pairs.inquiry, return_inverse=True)
+        x, rows = _tensor(evidence.pool[asked] - correction.centre), torch.as_tensor(row)
         chosen, rejected, weight = torch.as_tensor(pairs.chosen), torch.as_tensor(pairs.rejected), _tensor(pairs.weight)
 
         def objective() -> Tensor:
-            margins = correction.at(x, chosen) - correction.at(x, rejected)
+            margins = correction.difference(x, rows, chosen, rejected)
             return (weight * loss(margins, config)).sum() + _penalty(correction, config)
 
         minimise(objective, correction.parameters(), iterations=config.iterations)
@@ -124,9 +126,12 @@ def votewise(loss: Callable[[_Batch, LearnerConfig], Tensor]) -> Learner:
         correction = _correction(evidence, config)
         rows = evidence.pool[votes.inquiry]
         x, base = _tensor(rows - correction.centre), _tensor(reference.scores(rows))
-        reply = torch.as_tensor(votes.reply)[:, None]
+        reply = torch.as_tensor(votes.reply)
+        both = torch.stack([reply, reply.roll(1)], dim=1)  # and the next vote's reply: KTO's mismatched pair
+        ref = losses.log_policy(base).gather(1, both)
         fixed = {
-            "ref": losses.log_policy(base).gather(1, reply)[:, 0],
+            "ref": ref[:, 0],
+            "other_ref": ref[:, 1],
             "up": _tensor(votes.up),
             "weight": _tensor(evidence.weights),
             "propensity": _tensor(votes.propensity),
@@ -134,8 +139,8 @@ def votewise(loss: Callable[[_Batch, LearnerConfig], Tensor]) -> Learner:
         offset, slope = torch.zeros((), requires_grad=True), torch.ones((), requires_grad=True)
 
         def objective() -> Tensor:
-            logp = losses.log_policy(base + correction.everywhere(x)).gather(1, reply)[:, 0]
-            batch = _Batch(logp=logp, offset=offset, slope=slope, **fixed)
+            logp = losses.log_policy(base + correction.everywhere(x)).gather(1, both)
+            batch = _Batch(logp=logp[:, 0], other_logp=logp[:, 1], offset=offset, slope=slope, **fixed)
             return (batch.weight * loss(batch, config)).sum() + _penalty(correction, config)
 
         minimise(objective, [*correction.parameters(), offset, slope], iterations=config.iterations)
@@ -193,6 +198,8 @@ def _ppo_round(
 class _Batch:
     logp: Tensor
     ref: Tensor
+    other_logp: Tensor
+    other_ref: Tensor
     up: Tensor
     weight: Tensor
     propensity: Tensor
@@ -229,10 +236,9 @@ def _kto(batch: _Batch, c: LearnerConfig) -> Tensor:
     liked = batch.up >= 0.5
     # Few thumbs are up: weighted to balance, as the paper advises, or the policy learns mostly what to avoid.
     balance = float((batch.weight * ~liked).sum() / (batch.weight * liked).sum().clamp_min(1e-9))
-    # One reply's log-ratio on the next vote's inquiry would be KTO's mismatched pair; the batch mean stands in for it.
-    baseline = losses.kto_baseline(batch.logp, batch.ref)
+    baseline = losses.kto_baseline(batch.other_logp, batch.other_ref)
     ratios = batch.logp - batch.ref
-    return losses.kto(ratios, liked, baseline, beta=c.beta, liked_weight=min(balance, 4.0))
+    return losses.kto(ratios, liked, baseline, beta=c.kto_beta, liked_weight=min(balance, 4.0))
 
 
 def _inverse_propensity(batch: _Batch, c: LearnerConfig) -> Tensor:

@@ -125,5 +125,7 @@ def ppo(logp: Tensor, old_logp: Tensor, advantage: Tensor, *, clip: float) -> Te
 
 def kl(logp: Tensor, ref_logp: Tensor) -> Tensor:
     """KL(π ‖ π_ref) per inquiry, exactly, over all replies: [n, replies] → [n]. Ineligible replies count 0."""
-    terms = logp.exp() * (logp - ref_logp)
-    return torch.where(torch.isfinite(logp), terms, torch.zeros_like(terms)).sum(dim=-1)
+    shown = torch.isfinite(logp)
+    # Both masked before, not after: 0·(−inf − −inf) is NaN, and so is its gradient through any later mask.
+    gap = logp.masked_fill(~shown, 0) - ref_logp.masked_fill(~shown, 0)
+    return (logp.exp() * gap).sum(dim=-1)

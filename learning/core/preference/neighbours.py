@@ -25,7 +25,7 @@ def nearest(queries: Floats, pool: Floats, k: int) -> tuple[Ints, Floats]:
     return index, cosine
 
 
-def smoothed(pool: Floats, *, k: int = 10, rounds: int = 2) -> Floats:
+def smoothed(pool: Floats, *, k: int = 10, rounds: int = 3) -> Floats:
     """Each inquiry's vector averaged with its ``k`` neighbours', ``rounds`` times: unit vectors [n, d].
 
     Votes on neighbours then speak for each other. The neighbours are those of the original vectors in every round.

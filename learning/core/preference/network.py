@@ -20,7 +20,7 @@ from learning.core.preference.policy import Hidden, ReplyPolicy
 
 
 class Correction(nn.Module):
-    """Learned difference to a reference's scores; `at` gives single replies [n], `everywhere` all of them [n, R]."""
+    """Learned difference to a reference's scores; `difference` compares two replies, `everywhere` gives all."""
 
     def __init__(self, vectors: Floats, centre: Floats, *, hidden: int = 0, rng: np.random.Generator) -> None:
         super().__init__()
@@ -36,11 +36,15 @@ class Correction(nn.Module):
         self.inner = nn.Parameter(torch.as_tensor(inner, dtype=torch.float32)) if hidden else None
         self.outer = nn.Parameter(torch.zeros(replies, hidden)) if hidden else None
 
-    def at(self, x: Tensor, reply: Tensor) -> Tensor:
-        """Corrections [n] for centred inquiries ``x`` [n, d] and one reply each [n]."""
-        score = ((x @ self.shared) * self.directions[reply]).sum(1) + (x * self.own[reply]).sum(1) + self.bias[reply]
+    def difference(self, x: Tensor, row: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Correction of reply ``a`` minus that of ``b`` [n], for rows ``row`` [n] of centred inquiries ``x`` [m, d].
+
+        Many comparisons share an inquiry, so the costly product is made once per inquiry.
+        """
+        score = ((x @ self.shared)[row] * (self.directions[a] - self.directions[b])).sum(1)
+        score = score + (x[row] * (self.own[a] - self.own[b])).sum(1) + self.bias[a] - self.bias[b]
         if self.inner is not None and self.outer is not None:
-            score = score + (torch.relu(x @ self.inner) * self.outer[reply]).sum(1)
+            score = score + (torch.relu(x @ self.inner)[row] * (self.outer[a] - self.outer[b])).sum(1)
         return score
 
     def everywhere(self, x: Tensor) -> Tensor:

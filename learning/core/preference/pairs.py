@@ -45,7 +45,7 @@ class PairConfig:
 
     same_meaning: float = 0.6  # cosine from which two inquiries ask the same
     per_vote: int = 4  # comparisons of one praised reply: more say little new, and the nearest say most
-    clip: float = 10.0  # an inverse propensity counts at most this many times the median one
+    clip: float = 1.0  # an inverse propensity counts at most this many times the median one
 
 
 def pairs_from_votes(votes: Votes, weights: Floats, pool: Floats, config: PairConfig | None = None) -> Pairs:

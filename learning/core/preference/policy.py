@@ -135,7 +135,11 @@ def export_policy(policy: ReplyPolicy, *, check_on: Floats, eligible: Flags | No
     graph = policy_graph(policy)
     eligible = np.ones((len(check_on), policy.replies), dtype=bool) if eligible is None else eligible
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    feed = {"embedding": check_on.astype(np.float32), "eligible": eligible, "exploration": np.float32(0)}
+    feed = {
+        "embedding": check_on.astype(np.float32),
+        "eligible": eligible,
+        "exploration": np.zeros((), dtype=np.float32),
+    }
     served = session.run(["probabilities"], feed)[0]
     gap = float(np.abs(served - policy.probabilities(check_on, eligible)).max(initial=0.0))
     if not gap <= TOLERANCE:
