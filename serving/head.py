@@ -7,9 +7,9 @@ neither an export nor a new session: `OnnxHead.with_weights` gives a sibling tha
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class HeadDelta:
     temperature: float
 
     def to_bytes(self) -> bytes:
-        """One line of JSON with the hash of the rest, then weights and bias as little-endian float32."""
+        """One line of JSON with the checksum of the rest, then weights and bias as little-endian float32."""
         body = np.asarray(self.weights, dtype="<f4").tobytes() + np.asarray(self.bias, dtype="<f4").tobytes()
         head = {
             "base": self.base,
@@ -48,7 +48,7 @@ class HeadDelta:
             "categories": list(self.categories),
             "features": len(self.weights),
             "temperature": self.temperature,
-            "sha256": hashlib.sha256(body).hexdigest(),
+            "crc32": zlib.crc32(body),
         }
         return json.dumps(head, sort_keys=True, ensure_ascii=False).encode() + b"\n" + body
 
@@ -58,10 +58,8 @@ class HeadDelta:
         try:
             first, _, body = data.partition(b"\n")
             head = json.loads(first)
-            if hashlib.sha256(body).hexdigest() != head["sha256"]:
-                raise CorruptBundle(
-                    "The delta was cut off or changed: its weights do not have the hash that it states."
-                )
+            if zlib.crc32(body) != head["crc32"]:
+                raise CorruptBundle("The delta was cut off or changed: its weights do not have the checksum it states.")
             table = np.frombuffer(body, dtype="<f4").reshape(head["features"] + 1, len(head["categories"]))
             names = tuple(map(str, head["categories"]))
             return cls(str(head["base"]), int(head["number"]), names, table[:-1], table[-1], float(head["temperature"]))

@@ -14,19 +14,21 @@ Matrix = npt.NDArray[np.float64]
 
 
 class Guard:
-    """Texts with known answers that no head trains on; the base's answers are the reference."""
+    """Texts with known answers that no head trains on; the base's answers are the reference.
+
+    ``phi`` [n, m] are their features, by which whoever owns the weights scores them.
+    """
 
     def __init__(self, features: FeatureMap, x: npt.ArrayLike, answers: Sequence[str], margin: float) -> None:
-        self._phi = features(x).astype(np.float32)
+        self.phi = features(x).astype(np.float32)
         self.answers = list(answers)
         self.margin = margin
         self._reference: npt.NDArray[np.bool_] | None = None
 
-    def right(self, weights: Matrix, bias: Matrix, categories: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Which of the texts get their answer."""
-        chosen = (self._phi @ weights.astype(np.float32) + bias.astype(np.float32)).argmax(axis=1)
-        names = np.array(categories)
-        return np.asarray(names[chosen] == np.array(self.answers))
+    def right(self, scores: Matrix, categories: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which of the texts get their answer, by scores [n, K]; none where a score is not a number."""
+        expected = np.array([categories.index(a) if a in categories else -1 for a in self.answers], dtype=np.int64)
+        return np.asarray((scores.argmax(axis=1) == expected) & np.isfinite(scores).all(axis=1))
 
     def accept(self, right: npt.NDArray[np.bool_]) -> None:
         """Judge what follows against these answers."""
@@ -48,6 +50,6 @@ class Guard:
     def drop(self, category: str) -> None:
         """Leave out the texts of a category that is no more."""
         kept = np.array([answer != category for answer in self.answers], dtype=bool)
-        self._phi = self._phi[kept]
+        self.phi = self.phi[kept]
         self._reference = None if self._reference is None else self._reference[kept]
         self.answers = [answer for answer in self.answers if answer != category]

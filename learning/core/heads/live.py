@@ -28,6 +28,7 @@ from learning.core.heads.training import LIVE_SHARE, TrainedHead
 from serving.head import HeadDelta
 
 Matrix = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 Known = tuple[npt.ArrayLike, Sequence[str]]  # embeddings [n, d] and category keys [n]
 CHUNK = 2048
 DEFAULT_LIMITS = Limits()
@@ -68,8 +69,9 @@ class LiveHead:
         self._fixed[-1 - self.features.dimension : -1] -= self._prior
         known_x, known_y = guard or (np.zeros((0, head.features.dimension)), [])
         self._guard = Guard(head.features, known_x, known_y, margin=limits.margin)
-        self._guard.accept(self._guard.right(*self.weights, self.categories))
         self._calibration = calibration
+        self._recompose()
+        self._guard.accept(self._right())
         self._changed = self._uncalibrated = 0
         self.delta = self._delta()
 
@@ -94,6 +96,12 @@ class LiveHead:
         return self._online.weights
 
     @property
+    def guard_accuracy(self) -> float:
+        """Share of the guard texts that would be answered rightly now; NaN without any."""
+        right = self._right()
+        return float(right.mean()) if len(right) else float("nan")
+
+    @property
     def largest_drift(self) -> float:
         """The largest distance from the exact solution that was measured (and repaired) so far."""
         return self._online.largest_drift
@@ -114,8 +122,7 @@ class LiveHead:
         """The delta to be served: a new one if something changed and the guard set agrees, else the last good one."""
         if self.frozen or not self._changed:
             return self.delta
-        weights, bias = self.weights
-        self.frozen = self._guard.objection(self._guard.right(weights, bias, self.categories))
+        self.frozen = self._guard.objection(self._right())
         if self.frozen:
             return self.delta
         self._uncalibrated += self._changed
@@ -127,7 +134,7 @@ class LiveHead:
 
     def thaw(self, *, accept: bool = False) -> bool:
         """Publish again if the guard set agrees by now, or, with ``accept``, because a person says so."""
-        right = self._guard.right(*self.weights, self.categories)
+        right = self._right()
         if accept:
             self._guard.accept(right)
         self.frozen = self._guard.objection(right)
@@ -248,12 +255,26 @@ class LiveHead:
         While the head is frozen it is left as it is; its last good delta then still has the old categories.
         """
         self._changed += 1
+        self._recompose()
         if not self.frozen:
-            self._guard.accept(self._guard.right(*self.weights, self.categories))
+            self._guard.accept(self._right())
+
+    def _recompose(self) -> None:
+        """What follows from the categories and the part that does not follow labels."""
+        still = self._fixed[:-1].copy()
+        still[-self.features.dimension :] += self._prior
+        self._still: Singles = still.astype(np.float32)
+        self._bias: Singles = self._fixed[-1].astype(np.float32)
+        self._guard_offset = (self._guard.phi @ self._still + self._bias).astype(np.float64)
+        self._online.watch(self._guard.phi)
+
+    def _right(self) -> npt.NDArray[np.bool_]:
+        return self._guard.right(self._gain * self._online.watched_scores + self._guard_offset, self.categories)
 
     def _delta(self) -> HeadDelta:
-        weights, bias = (part.astype(np.float32) for part in self.weights)
-        return HeadDelta(self.base, self.number, self.categories, weights, bias, self.temperature)
+        weights = np.multiply(self._online.weights, self._gain, dtype=np.float32, casting="same_kind")
+        weights += self._still
+        return HeadDelta(self.base, self.number, self.categories, weights, self._bias, self.temperature)
 
 
 def _prior_part(head: TrainedHead) -> Matrix:

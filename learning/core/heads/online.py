@@ -15,6 +15,8 @@ from scipy.linalg import blas, cho_solve, lapack
 
 from learning.core.heads.ridge import PENDING, Matrix, RidgeStatistics
 
+Singles = npt.NDArray[np.float32]
+
 
 class OnlineRidge:
     """The solution for one λ, kept current; `weights` [m, K] is always that of the statistics as they stand.
@@ -33,6 +35,7 @@ class OnlineRidge:
         self.check_every, self.tolerance = check_every, tolerance
         self.updates = self.refits = 0
         self.weights: Matrix = np.zeros((0, 0))
+        self._watched: Singles = np.zeros((0, statistics.width), dtype=np.float32)
         self.largest_drift = 0.0
         self.refit()
 
@@ -52,12 +55,15 @@ class OnlineRidge:
         moved = self.statistics.targets(new, len(rows)) - self.statistics.targets(old, len(rows))
         for row, step in zip(rows, w[:, None] * moved, strict=True):
             touched = np.flatnonzero(step)
-            self.weights[:, touched] += np.outer(self._inverse_times(row), step[touched])
+            k = self._inverse_times(row)
+            self.weights[:, touched] += np.outer(k, step[touched])
+            self.watched_scores += np.outer(self._watched @ k.astype(np.float32), step)
             self._count_update()
 
     def add_category(self, key: str) -> None:
         self.statistics.add_category(key)
         self.weights = np.concatenate([self.weights, np.zeros((len(self.weights), 1))], axis=1)
+        self._score_watched()
 
     def rename_category(self, old: str, new: str) -> None:
         self.statistics.rename_category(old, new)
@@ -69,11 +75,21 @@ class OnlineRidge:
         self.statistics.merge_categories([before[at] for at in gone], into)
         self.weights[:, target] += self.weights[:, gone].sum(axis=1)
         self.weights = np.ascontiguousarray(np.delete(self.weights, gone, axis=1))
+        self._score_watched()
 
     def delete_category(self, key: str) -> None:
         at = self.statistics.index(key)
         self.statistics.delete_category(key)
         self.weights = np.ascontiguousarray(np.delete(self.weights, at, axis=1))
+        self._score_watched()
+
+    def watch(self, phi: npt.ArrayLike) -> None:
+        """Keep the scores of some texts (features [n, m]) current at O(n·m) per label, in `watched_scores` [n, K].
+
+        In float32, and computed anew whenever the drift is measured: enough to see which category leads.
+        """
+        self._watched = np.ascontiguousarray(phi, dtype=np.float32)
+        self._score_watched()
 
     def drift(self) -> float:
         """Largest entry of the residual (G + λI)W − C, relative to the largest of C: 0 for the exact solution."""
@@ -93,6 +109,7 @@ class OnlineRidge:
         self._signs: Matrix = np.zeros(PENDING)
         self._pending = 0
         self.refits += 1
+        self._score_watched()
 
     def _follow(self, phi: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike, *, sign: float) -> None:
         rows = np.atleast_2d(np.asarray(phi, dtype=np.float64))
@@ -115,6 +132,7 @@ class OnlineRidge:
         step = (v / denominator) * (target - row @ self.weights)
         # In place through the transpose, which BLAS sees as column-major; an outer product would allocate [m, K] anew.
         self.weights = blas.dger(1.0, step, k, a=self.weights.T, overwrite_a=1).T
+        self.watched_scores += np.outer(self._watched @ k.astype(np.float32), step)
         self._columns[:, self._pending] = k * np.sqrt(abs(v) / denominator)
         self._signs[self._pending] = -np.sign(v)
         self._pending += 1
@@ -151,5 +169,9 @@ class OnlineRidge:
         self.largest_drift = max(self.largest_drift, self.drift())
         residual = np.asfortranarray(self._residual())
         self.weights -= np.asarray(blas.dsymm(1.0, self._inverse, residual, lower=1))
+        self._score_watched()
         if self.drift() > self.tolerance:
             self.refit()
+
+    def _score_watched(self) -> None:
+        self.watched_scores: Matrix = (self._watched @ self.weights.astype(np.float32)).astype(np.float64)

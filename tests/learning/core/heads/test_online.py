@@ -165,3 +165,14 @@ def test_a_withdrawal_that_would_divide_by_nothing_refits() -> None:
 def test_a_head_needs_regularisation(lam: float) -> None:
     with pytest.raises(ValueError, match="positive"):
         fresh(lam=lam)
+
+
+def test_watched_texts_are_scored_with_the_weights_of_the_moment() -> None:
+    online, texts = fresh(check_every=16), np.random.default_rng(2).standard_normal((5, M))
+    online.watch(texts)
+    run(online, 60, seed=3)
+    online.add_category("d")
+    online.merge_categories(["a"], "b")
+    run_after = np.random.default_rng(4).standard_normal(M)
+    online.add(run_after, 1)
+    assert online.watched_scores == pytest.approx(texts @ online.weights, abs=1e-4)
