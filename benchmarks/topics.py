@@ -16,8 +16,10 @@ half. ``ari_loss`` compares the daily run with a fresh fit of all texts.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import resource
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -127,6 +129,12 @@ def alone(measure: Callable[[Floats, Ints, int], dict[str, Any]], *args: Any) ->
         return pool.submit(measure, *args).result()
 
 
+def told(step: Callable[..., Any], figures: dict[str, Any]) -> dict[str, Any]:
+    """Progress: what a step has found, as soon as it has."""
+    print(f"{step.__name__}: {json.dumps(figures, default=float)}", file=sys.stderr, flush=True)
+    return figures
+
+
 def embedded(data: Any, seed: int, n: int) -> tuple[Floats, Ints]:
     """Embeddings and labels of ``n`` training texts in random order; of all where there are fewer."""
     from serving.encoder import load_encoder
@@ -142,8 +150,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=10_000, help="texts")
     args: argparse.Namespace = parser.parse_args()
     x, labels = embedded(args.data, args.seed, min(args.n, 1200) if args.quick else args.n)
-    steps = harness.progress([ours, bare, identity], "measuring")
-    own, plain, kept = (alone(step, x, labels, args.seed) for step in steps)
+    own, plain, kept = (told(step, alone(step, x, labels, args.seed)) for step in (ours, bare, identity))
     ratio = own["warm_cpu_s"] / plain["cpu_s"]
     figures = {
         **own, "bare_cpu_s": plain["cpu_s"], "bare": plain, "cpu_ratio": ratio, **kept, "n": len(x), "categories": len(np.unique(labels)),
