@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
@@ -120,6 +121,7 @@ def test_a_day_by_keyboard_alone(shop: Project, people: dict[str, User], visit: 
     assert Escalation.objects.get().inquiry_id == tasks[4].inquiry_id
 
 
+@pytest.mark.soak  # a time: `make soak` measures it on a quiet machine
 def test_the_next_item_is_there_within_100_ms(shop: Project, people: dict[str, User], visit: Visit) -> None:
     scene.fill_queue(shop, 101)
     page = open_desk(visit, people["annotator"])
