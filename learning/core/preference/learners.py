@@ -21,7 +21,7 @@ from learning.core.preference.evidence import Floats, Replies, Votes
 from learning.core.preference.neighbours import smoothed
 from learning.core.preference.network import Correction, minimise
 from learning.core.preference.pairs import PairConfig, Pairs, pairs_from_votes
-from learning.core.preference.policy import ReplyPolicy
+from learning.core.preference.policy import ReplyPolicy, draw
 
 DEFAULT = "channel"
 
@@ -181,9 +181,7 @@ def _ppo_round(
 ) -> None:
     with torch.no_grad():
         old = losses.log_policy(rollout.base + correction.everywhere(rollout.x))
-    p = old.exp().numpy().astype(np.float64)
-    edges = p.cumsum(axis=1)
-    reply = torch.as_tensor((edges <= rng.random((len(p), 1)) * edges[:, -1:]).sum(axis=1))[:, None]
+    reply = torch.as_tensor(draw(old.exp().numpy().astype(np.float64), rng)[0])[:, None]
     advantage = rollout.reward.gather(1, reply)[:, 0] - (old.exp() * rollout.reward).sum(dim=1)
     for _ in range(4):
         optimiser.zero_grad()
