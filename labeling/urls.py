@@ -16,9 +16,14 @@ pages: list[URLPattern | URLResolver] = [
 ]
 
 endpoints: list[URLPattern | URLResolver] = [
+    path("queue/next", api.QueueNext.as_view(), name="queue-next"),
     path("queue/status", api.DeskStatus.as_view(), name="queue-status"),
+    path("tasks/<int:task_id>/annotations", api.TaskAnnotations.as_view(), name="task-annotations"),
+    path("tasks/<int:task_id>/heartbeat", api.TaskHeartbeat.as_view(), name="task-heartbeat"),
+    path("tasks/<int:task_id>/release", api.TaskRelease.as_view(), name="task-release"),
     path("tasks/<int:task_id>/skip", api.TaskSkip.as_view(), name="task-skip"),
     path("tasks/<int:task_id>/escalate", api.TaskEscalate.as_view(), name="task-escalate"),
     path("tasks/<int:task_id>/flag", api.TaskFlag.as_view(), name="task-flag"),
     path("tasks/<int:task_id>/undo", api.TaskUndo.as_view(), name="task-undo"),
+    path("agreement", api.Agreement.as_view(), name="agreement"),
 ]

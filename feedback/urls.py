@@ -1,0 +1,13 @@
+"""The endpoints of feedback/: what apps post, and the jobs that run for them."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, path
+
+from feedback import api, jobs_api
+
+endpoints: list[URLPattern | URLResolver] = [
+    path("feedback", api.feedback, name="feedback"),
+    path("jobs", jobs_api.Jobs.as_view(), name="jobs"),
+    path("jobs/<int:job_id>/cancel", jobs_api.JobCancel.as_view(), name="job-cancel"),
+]
