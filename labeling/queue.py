@@ -95,12 +95,14 @@ def claim(
 ) -> Lease | None:
     """The caller's live lease, or the best open slot of the first of `roles` that has one; None when there is nothing.
 
-    With `reserve` it is the item after that one: held for a short while, and in hand once the first is answered.
+    With `reserve` it is the item after that one: held for a short while, and in hand once the first is answered. Where
+    nothing is in hand (a prefetch that comes after the page has closed), there is nothing to come after: it is in hand.
     """
     given: dict[str, Any] = {"project": project_id, "annotator": annotator_id, "seconds": seconds, "roles": list(roles)}
     with transaction.atomic(), connection.cursor() as cursor:
         take_turn(project_id=project_id, annotator_id=annotator_id)
         cursor.execute(_RELEASE_EXPIRED, {"project": project_id})
+        reserve = reserve and _held(project_id, annotator_id, roles, reserved=False) is not None
         if held := _held(project_id, annotator_id, roles, reserved=reserve):
             return _renewed(held, seconds)
         if not reserve and (promoted := _promote(cursor, given)):
@@ -150,7 +152,8 @@ def _renewed(lease: Lease, seconds: float) -> Lease:
 
 def promote_reserved(*, project_id: int, annotator_id: int, role: str, seconds: float) -> Lease | None:
     """The item that waited is now the one in hand; None when nothing waited."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        take_turn(project_id=project_id, annotator_id=annotator_id)
         return _promote(cursor, {"project": project_id, "annotator": annotator_id, "roles": [role], "seconds": seconds})
 
 
@@ -197,6 +200,12 @@ def release(*, task_id: int, annotator_id: int, token: uuid.UUID, known_until: d
     if known_until is not None:
         held = held.filter(lease_expires_at__lte=known_until)
     return bool(held.update(**_OPENED))
+
+
+def release_waiting(*, project_id: int, annotator_id: int, role: str) -> None:
+    """Give back what is only reserved: whoever gives back the item in hand does not want the next one."""
+    own = Slot.objects.filter(project_id=project_id, annotator_id=annotator_id, role=role, state=SlotState.LEASED)
+    own.filter(reserved=True).update(**_OPENED)
 
 
 def take_back(slot: Slot, *, seconds: float) -> Lease:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from feedback.models import Project, User
 from labeling.models import Annotation, Escalation, Flag, Label, LabelTask, Skip, Slot, SlotState
@@ -255,6 +255,30 @@ def test_keys_are_silent_while_a_field_has_the_focus_or_a_text_is_composed(
     saved(page)
     assert answers_of(people["annotator"]) == ["extra-7"]
     expect(page.locator("#filter")).to_have_value("")
+
+
+def test_an_undo_is_not_overtaken_by_an_older_prefetch(shop: Project, people: dict[str, User], visit: Visit) -> None:
+    scene.fill_queue(shop, 5)
+    page = open_desk(visit, people["annotator"])
+    wait_for_next(page)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/queue/next", lambda route: route.continue_() if held else held.append((route, route.fetch())))
+    page.keyboard.press("1")
+    wait_for(page, scene.TEXTS[1][0])
+    saved(page)
+    eventually(page, lambda: bool(held))  # the server has reserved the third item, the page does not know yet
+    page.keyboard.press("z")
+    wait_for(page, scene.TEXTS[0][0])
+    ((route, response),) = held
+    with page.expect_response("**/queue/next"):
+        route.fulfill(response=response)
+    page.keyboard.press("2")
+    wait_for(page, scene.TEXTS[1][0])
+    saved(page)
+    page.keyboard.press("2")
+    wait_for(page, scene.TEXTS[2][0])
+    saved(page)
+    assert answers_of(people["annotator"]) == ["delivery", "delivery"]
 
 
 def test_keys_can_be_switched_off_and_changed(shop: Project, people: dict[str, User], visit: Visit) -> None:

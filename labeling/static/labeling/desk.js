@@ -24,6 +24,7 @@ class Desk {
     this.upcoming = null;
     this.skipsInARow = 0;
     this.fetching = null;
+    this.turn = 0;
     this.choices = new Choices($("choices"), $("filter"), {
       numbered: data.shortcuts.on,
       onChoose: (key) => this.choose(key),
@@ -120,10 +121,12 @@ class Desk {
   /** Fetch the item after this one. What comes back may be the one in hand, when the server has not yet heard that it is. */
   async prefetch() {
     if (this.fetching || this.upcoming || !this.current) return;
+    const { turn } = this;
     this.fetching = this.#next(true);
     try {
       const item = await this.fetching;
-      if (!item) return;
+      // An undo since then has changed what waits; what it put there must not be overwritten by an older answer.
+      if (!item || turn !== this.turn) return;
       if (!this.current) this.#arrived(item);
       else if (item.task.id !== this.current.task.id) this.upcoming = item;
     } catch (error) {
@@ -319,6 +322,7 @@ class Desk {
   }
 
   #back(row, item) {
+    this.turn += 1;
     this.rail.remove(row);
     this.upcoming = this.current;
     this.show(item);
@@ -341,8 +345,9 @@ class Desk {
 
   /** The item in front of us was only reserved, or has been lost: ask what is in hand. */
   async #confirm() {
+    const { turn } = this;
     const item = await this.#next(false).catch(() => null);
-    if (!item || !this.current) return;
+    if (!item || !this.current || turn !== this.turn) return;
     if (item.task.id === this.current.task.id) {
       this.current.token = item.token;
       this.current.knownUntil = item.knownUntil;
