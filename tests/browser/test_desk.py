@@ -281,6 +281,34 @@ def test_an_undo_is_not_overtaken_by_an_older_prefetch(shop: Project, people: di
     assert answers_of(people["annotator"]) == ["delivery", "delivery"]
 
 
+def test_a_skipped_item_does_not_come_back_with_a_late_prefetch(
+    shop: Project, people: dict[str, User], visit: Visit
+) -> None:
+    scene.fill_queue(shop, 3)
+    window = visit(people["annotator"])
+    answers: list[APIResponse] = []
+    late: list[Route] = []
+
+    def queue_next(route: Route) -> None:
+        if not answers:
+            answers.append(route.fetch())
+            route.fulfill(response=answers[0])
+        elif not late:
+            late.append(route)  # the prefetch: its answer comes when the item has been skipped
+        else:
+            route.continue_()
+
+    window.page.route("**/queue/next", queue_next)
+    page = window.go(DESK)
+    wait_for(page, scene.TEXTS[0][0])
+    eventually(page, lambda: bool(late))
+    page.keyboard.press("Space")
+    eventually(page, lambda: Skip.objects.exists())
+    with page.expect_response("**/queue/next"):
+        late[0].fulfill(response=answers[0])  # what the server says that has not heard of the skip: still the same item
+    wait_for(page, scene.TEXTS[1][0])
+
+
 def test_keys_can_be_switched_off_and_changed(shop: Project, people: dict[str, User], visit: Visit) -> None:
     scene.fill_queue(shop, 3)
     people["annotator"].preferences = {"shortcuts": {"on": True, "keys": {"skip": "x"}}}

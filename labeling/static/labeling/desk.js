@@ -94,7 +94,8 @@ class Desk {
     try {
       // What is still on its way decides what the server thinks we hold: let it arrive first.
       await this.outbox.drain();
-      this.#arrived(await (this.fetching ?? this.#next(false)));
+      await this.fetching?.catch(() => {});
+      this.#arrived(await this.#next(false));
     } catch (error) {
       this.#trouble(error);
     } finally {
@@ -125,10 +126,9 @@ class Desk {
     this.fetching = this.#next(true);
     try {
       const item = await this.fetching;
-      // An undo since then has changed what waits; what it put there must not be overwritten by an older answer.
+      // An answer or an undo since then has changed what is in hand and what waits: this may be what was just answered.
       if (!item || turn !== this.turn) return;
-      if (!this.current) this.#arrived(item);
-      else if (item.task.id !== this.current.task.id) this.upcoming = item;
+      if (item.task.id !== this.current?.task.id) this.upcoming = item;
     } catch (error) {
       if (!(error instanceof Offline || error instanceof Refused)) throw error;
     } finally {
@@ -241,6 +241,7 @@ class Desk {
   #keep(item, what, body, category, kind = "answer") {
     const { id, text } = item.task;
     const path = `${data.api}tasks/${id}/${what}`;
+    this.turn += 1;
     this.current = null;
     const entry = this.outbox.add({ path, body, task: id, category, kind, role: data.role, text: text.slice(0, 80) });
     this.rail.add({ ...entry, item });
