@@ -4,6 +4,7 @@ from feedback.models.accounts import Membership, Role, User
 from feedback.models.events import Event, InquiryScore, Kind
 from feedback.models.inquiries import Fold, Inquiry, Status
 from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
+from feedback.models.privacy import Original, Reveal
 from feedback.models.projects import ApiKey, Category, ClientApp, Project, Reply
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "JobState",
     "Kind",
     "Membership",
+    "Original",
     "OutboxEvent",
     "OutboxState",
     "Project",
     "Reply",
+    "Reveal",
     "Role",
     "Status",
     "User",
