@@ -12,8 +12,9 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from feedback import outbox, scores
+from feedback import outbox, privacy, scores
 from feedback.ids import uuid7
+from feedback.masking import Masked
 from feedback.models import Category, ClientApp, Event, Inquiry, InquiryScore, Project, Reply, Status
 from feedback.texts import fold_of, group_digest
 
@@ -23,7 +24,7 @@ MAX_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class NewInquiry:
-    """An inquiry as an app posted it, checked."""
+    """An inquiry as an app posted it, checked. `masked` where its text was masked already (serving reads it masked)."""
 
     text: str
     request_sha: bytes
@@ -32,6 +33,7 @@ class NewInquiry:
     customer: str = ""
     channel: str = ""
     metadata: dict[str, Any] | None = None
+    masked: Masked | None = None
 
 
 def record_inquiry(
@@ -43,13 +45,16 @@ def record_inquiry(
     category_id: int | None,
     reply_id: int | None,
 ) -> Inquiry:
-    """Store an inquiry with its fold and join the events that came before it. The caller holds the transaction."""
-    group = group_digest(new.text)
+    """Store an inquiry, masked, with its fold, and join the events that came before it. The caller holds the transaction."""
+    masked = new.masked or privacy.masked(new.text, project_id=project_id)
+    group = group_digest(masked.text)
     inquiry = Inquiry.objects.create(
-        id=uuid7(), project_id=project_id, app_id=app_id, external_id=new.external_id, request_sha=new.request_sha, text=new.text,
+        id=uuid7(), project_id=project_id, app_id=app_id, external_id=new.external_id, request_sha=new.request_sha, text=masked.text,
         locale=new.locale, customer=new.customer, channel=new.channel, metadata=new.metadata or {}, group_sha=group,
         fold=fold_of(group), status=status, category_id=category_id, reply_id=reply_id, received_at=timezone.now(),
     )  # fmt: skip
+    if kept := privacy.sealed_row(project_id=project_id, found=masked, inquiry_id=inquiry.pk):
+        kept.save(force_insert=True)
     references = [str(inquiry.pk)] + ([new.external_id] if new.external_id else [])
     held = Event.objects.filter(project_id=project_id, inquiry=None, inquiry_ref__in=references)
     if held.update(inquiry=inquiry):

@@ -5,6 +5,7 @@ from feedback.models.credentials import ApiKey, TokenIssuer
 from feedback.models.events import Event, InquiryScore, Kind
 from feedback.models.inquiries import Fold, Inquiry, Status
 from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
+from feedback.models.privacy import Original, Reveal
 from feedback.models.projects import Category, ClientApp, Project, Reply
 
 __all__ = [
@@ -21,10 +22,12 @@ __all__ = [
     "JobState",
     "Kind",
     "Membership",
+    "Original",
     "OutboxEvent",
     "OutboxState",
     "Project",
     "Reply",
+    "Reveal",
     "Role",
     "Status",
     "TokenIssuer",

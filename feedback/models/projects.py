@@ -60,6 +60,11 @@ class Project(models.Model):
         default=600, help_text="Requests per minute of one client address with a public key."
     )
 
+    # Personal data (feedback/masking.py): 9 is a digit, A a letter, * one or more of both.
+    order_templates = ArrayField(
+        models.CharField(max_length=60), default=list, blank=True, help_text="How own order numbers look: EN-999999."
+    )
+
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=10), name="project_overlap_1_to_10"),
