@@ -42,6 +42,9 @@ class Project(models.Model):
     dwell_weight = models.FloatField(default=0.4)
     scroll_weight = models.FloatField(default=0.2)
     dwell_rate = models.FloatField(default=0.05, help_text="λ of the dwell term, per second.")
+    dwell_curve = models.CharField(
+        max_length=12, default="exponential", choices=[("exponential", "1 − e^(−λt)"), ("tanh", "tanh(t/60)")]
+    )
     rating_weight = models.FloatField(default=0.5)
     sentiment_weight = models.FloatField(default=0.3)
     nps_weight = models.FloatField(default=0.2)
