@@ -17,7 +17,8 @@ from feedback.problems import Problem, invalid
 from feedback.texts import fault_in
 
 MAX_EVENTS = 10_000
-Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+NO_NUL = r"^[^\x00]*$"  # PostgreSQL keeps no NUL
+Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=NO_NUL)]
 BOUNDS = {"dwell": (0.0, 86_400.0), "scroll": (0.0, 1.0), "nps": (0.0, 10.0)}
 
 
@@ -29,7 +30,7 @@ class EventIn(msgspec.Struct, forbid_unknown_fields=True):
     value: float | str | None = None
     text: str | None = None
     event_id: Reference | None = None
-    customer: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    customer: Annotated[str, msgspec.Meta(max_length=200, pattern=NO_NUL)] | None = None
     occurred_at: datetime | None = None
 
 
@@ -43,7 +44,7 @@ def feedback(request: HttpRequest, principal: Principal) -> HttpResponse:
         raise Problem(413, "too-large", f"Up to {MAX_EVENTS:,} events at once: send the rest in another request.")
     limits.spend(request, principal, limits.EVENT_SHARE * (len(parsed) - 1))
     project = Project.objects.get(pk=principal.project_id)
-    events = [_checked(e, project, f"[{i}]." if many else "") for i, e in enumerate(parsed)]
+    events = [checked(e, project, f"[{i}]." if many else "") for i, e in enumerate(parsed)]
     receipts = services.record_feedback(project_id=principal.project_id, app_id=principal.app_id, events=events)
     results = [{"id": r.id and str(r.id), "result": r.result} for r in receipts]
     if many:
@@ -53,7 +54,7 @@ def feedback(request: HttpRequest, principal: Principal) -> HttpResponse:
     return json_response(results[0], status=201 if receipts[0].result == "stored" else 200)
 
 
-def _checked(event: EventIn, project: Project, at: str) -> services.NewEvent:
+def checked(event: EventIn, project: Project, at: str) -> services.NewEvent:
     value = _value(event, project, at)
     text = event.text or ""
     if event.type == "comment" and (fault := fault_in(text)):

@@ -47,9 +47,6 @@ class Project(models.Model):
     nps_weight = models.FloatField(default=0.2)
     rating_min = models.PositiveSmallIntegerField(default=1)
     rating_max = models.PositiveSmallIntegerField(default=5)
-    anonymous_weight = models.FloatField(
-        default=0.2, validators=SHARE, help_text="What an event from a page counts that names no signed customer."
-    )
 
     # Limits (feedback/limits.py): a request costs 1, an event in a batch a stated share.
     limit_per_minute = models.PositiveIntegerField(
@@ -71,9 +68,6 @@ class Project(models.Model):
                 name="project_confidence_is_share",
             ),
             models.CheckConstraint(condition=Q(rating_max__gt=F("rating_min")), name="project_rating_range"),
-            models.CheckConstraint(
-                condition=Q(anonymous_weight__gte=0, anonymous_weight__lt=1), name="project_anonymous_weight_below_1"
-            ),
             models.CheckConstraint(
                 condition=Q(limit_per_minute=None) | Q(limit_per_minute__gte=1), name="project_limit_positive"
             ),
