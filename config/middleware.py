@@ -15,6 +15,10 @@ POLICY = (
 )
 
 
+# Where plain endpoints may lie; every other path is a page's.
+FAST = ("/api/", "/feedback", "/enso.js")
+
+
 class ApiFastPath:
     """The plain endpoints carry their own authentication: sessions, CSRF, locale and messages are not for them."""
 
@@ -22,7 +26,7 @@ class ApiFastPath:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith("/api/"):
+        if not request.path_info.startswith(FAST):
             return self.get_response(request)
         try:
             match = resolve(request.path_info)

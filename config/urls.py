@@ -29,6 +29,7 @@ pages: list[URLPattern | URLResolver] = [
 
 urlpatterns = [
     path("", include(pages)),
+    path("", include(feedback.urls.public)),
     path("api/v1/", include(api)),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
