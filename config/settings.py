@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "config.middleware.ContentSecurityPolicy",
+    "feedback.limits.RateLimitHeaders",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -153,6 +154,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "feedback.rest.drf_exception_handler",
+    "DEFAULT_THROTTLE_CLASSES": ["feedback.limits.KeyThrottle"],
     "NUM_PROXIES": env.int("NUM_PROXIES", 0),
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
@@ -182,6 +184,9 @@ ENSO_ENCODERS = Path(env.str("ENSO_ENCODERS", str(HOME / "encoders")))
 # The encoder for texts without kana or han; those take the n-gram encoder.
 ENSO_ENCODER = env.str("ENSO_ENCODER", "all-MiniLM-L6-v2-int8")
 ENSO_MODEL_POLL_SECONDS = env.float("ENSO_MODEL_POLL_SECONDS", 1.0)
+
+# Hosts that JWKS may be fetched from although they are not public, or over plain http.
+ENSO_OUTBOUND_ALLOW: list[str] = env.list("ENSO_OUTBOUND_ALLOW", default=[])
 
 LOGGING = {
     "version": 1,

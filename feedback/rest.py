@@ -9,7 +9,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from feedback.problems import CONTENT_TYPE, Problem, request_id
+from feedback.problems import CHALLENGE, CONTENT_TYPE, Problem, request_id
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -56,5 +56,5 @@ def drf_exception_handler(exc: Exception, context: dict[str, Any]) -> Response |
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     if problem.status == 401:
-        response["WWW-Authenticate"] = "Api-Key"
+        response["WWW-Authenticate"] = CHALLENGE
     return response

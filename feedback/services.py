@@ -80,6 +80,7 @@ class NewEvent:
     event_id: str | None
     customer: str
     occurred_at: datetime | None
+    weight: float = 1.0  # below 1: an anonymous page
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def _event_row(project_id: int, app_id: int | None, e: NewEvent, inquiry_id: uui
     return Event(
         id=uuid7(), project_id=project_id, app_id=app_id, event_id=e.event_id, request_sha=e.request_sha, inquiry_ref=e.inquiry_ref,
         inquiry_id=inquiry_id, kind=e.kind, value=e.value, text=e.text, customer=e.customer, occurred_at=occurred,
+        weight=e.weight,
     )  # fmt: skip
 
 
@@ -159,7 +161,9 @@ def rescore(*, inquiry_ids: Iterable[uuid.UUID]) -> None:
         for event in Event.objects.filter(inquiry_id__in=ids):
             assert event.inquiry_id is not None
             value = event.sentiment if event.kind == "comment" else event.value
-            signals[event.inquiry_id].append(scores.Signal(event.kind, value, event.occurred_at, str(event.pk)))
+            signals[event.inquiry_id].append(
+                scores.Signal(event.kind, value, event.occurred_at, str(event.pk), event.weight)
+            )
         rows = [_score_row(inquiry, signals[inquiry.pk]) for inquiry in locked]
         InquiryScore.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["inquiry"],

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0002_default_strategy'),
+        ('feedback', '0020_keys_issuers_and_limits'),
     ]
 
     operations = [
