@@ -102,6 +102,7 @@ class Project(models.Model):
             models.CheckConstraint(
                 condition=Q(limit_burst__gte=1, page_limit_per_minute__gte=1), name="project_bursts_positive"
             ),
+            models.CheckConstraint(
                 condition=Q(double_share__range=(0, 1), gold_rate__range=(0, 1), review_share__range=(0, 1)),
                 name="project_label_shares",
             ),
