@@ -196,3 +196,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
     "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
 }
+
+# Personal data (feedback/vault.py): Fernet keys, the newest first; without them a file of mode 0600 that is made once.
+ENSO_VAULT_KEYS: list[str] = env.list("ENSO_VAULT_KEYS", default=[])
+ENSO_VAULT_FILE = Path(env.str("ENSO_VAULT_FILE", str(HOME / "vault_keys")))

@@ -1,5 +1,6 @@
 
 import django.contrib.postgres.fields
+import django.core.validators
 import django.db.models.deletion
 import feedback.models.credentials
 from django.db import migrations, models
@@ -45,6 +46,16 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='successors', to='feedback.apikey'),
         ),
         migrations.AddField(
+            model_name='event',
+            name='weight',
+            field=models.FloatField(db_default=1.0, default=1.0),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='anonymous_weight',
+            field=models.FloatField(default=0.2, help_text='What an event from a page counts that names no signed customer.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)]),
+        ),
+        migrations.AddField(
             model_name='project',
             name='limit_burst',
             field=models.PositiveIntegerField(default=60000, help_text='Units that a key can save up.'),
@@ -62,6 +73,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='apikey',
             constraint=models.CheckConstraint(condition=models.Q(('public_key', None), models.Q(('origins__len__gt', 0), ('scopes', ['feedback:write'])), _connector='OR'), name='public_key_only_writes_feedback'),
+        ),
+        migrations.AddConstraint(
+            model_name='event',
+            constraint=models.CheckConstraint(condition=models.Q(('weight__gte', 0), ('weight__lte', 1)), name='event_weight_is_share'),
+        ),
+        migrations.AddConstraint(
+            model_name='project',
+            constraint=models.CheckConstraint(condition=models.Q(('anonymous_weight__gte', 0), ('anonymous_weight__lt', 1)), name='project_anonymous_weight_below_1'),
         ),
         migrations.AddConstraint(
             model_name='project',

@@ -42,11 +42,17 @@ class Project(models.Model):
     dwell_weight = models.FloatField(default=0.4)
     scroll_weight = models.FloatField(default=0.2)
     dwell_rate = models.FloatField(default=0.05, help_text="λ of the dwell term, per second.")
+    dwell_curve = models.CharField(
+        max_length=12, default="exponential", choices=[("exponential", "1 − e^(−λt)"), ("tanh", "tanh(t/60)")]
+    )
     rating_weight = models.FloatField(default=0.5)
     sentiment_weight = models.FloatField(default=0.3)
     nps_weight = models.FloatField(default=0.2)
     rating_min = models.PositiveSmallIntegerField(default=1)
     rating_max = models.PositiveSmallIntegerField(default=5)
+    anonymous_weight = models.FloatField(
+        default=0.2, validators=SHARE, help_text="What an event from a page counts that names no signed customer."
+    )
 
     # Limits (feedback/limits.py): a request costs 1, an event in a batch a stated share.
     limit_per_minute = models.PositiveIntegerField(
@@ -55,6 +61,11 @@ class Project(models.Model):
     limit_burst = models.PositiveIntegerField(default=60_000, help_text="Units that a key can save up.")
     page_limit_per_minute = models.PositiveIntegerField(
         default=600, help_text="Requests per minute of one client address with a public key."
+    )
+
+    # Personal data (feedback/masking.py): 9 is a digit, A a letter, * one or more of both.
+    order_templates = ArrayField(
+        models.CharField(max_length=60), default=list, blank=True, help_text="How own order numbers look: EN-999999."
     )
 
     class Meta:
@@ -68,6 +79,9 @@ class Project(models.Model):
                 name="project_confidence_is_share",
             ),
             models.CheckConstraint(condition=Q(rating_max__gt=F("rating_min")), name="project_rating_range"),
+            models.CheckConstraint(
+                condition=Q(anonymous_weight__gte=0, anonymous_weight__lt=1), name="project_anonymous_weight_below_1"
+            ),
             models.CheckConstraint(
                 condition=Q(limit_per_minute=None) | Q(limit_per_minute__gte=1), name="project_limit_positive"
             ),

@@ -152,7 +152,7 @@ def test_a_customer_signed_for_by_the_apps_server_is_known(
     send: Any, public_key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = recorded(send, monkeypatch, token=token(public_key))
-    assert (event.customer, event.anonymous) == ("c-1042", False)
+    assert (event.customer, event.weight) == ("c-1042", 1.0)
 
 
 @pytest.mark.django_db
@@ -161,7 +161,7 @@ def test_without_a_token_or_after_its_end_an_event_is_anonymous(
 ) -> None:
     for fields in ({}, {"token": token(public_key, lasts=-5)}):
         event = recorded(send, monkeypatch, **fields)
-        assert (event.customer, event.anonymous) == ("", True)
+        assert (event.customer, event.weight) == ("", 0.2)
 
 
 @pytest.mark.django_db
