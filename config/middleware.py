@@ -7,6 +7,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from feedback.problems import request_id
+
 Handler = Callable[[HttpRequest], HttpResponse]
 
 POLICY = (
@@ -33,9 +35,11 @@ class ApiFastPath:
         except Resolver404:
             return self.get_response(request)
         if not hasattr(match.func, "enso_endpoint"):
-            return self.get_response(request)
-        response: HttpResponse = match.func(request, *match.args, **match.kwargs)
-        return response
+            response = self.get_response(request)
+            response.headers.setdefault("X-Request-Id", request_id(request))
+            return response
+        plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        return plain
 
 
 class ContentSecurityPolicy:
