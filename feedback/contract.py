@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from feedback.api import EventIn
 from feedback.described import JSON, Described, describe
+from feedback.event_shape import EventIn
 
 
 class ReceiptOut(msgspec.Struct):

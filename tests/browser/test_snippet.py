@@ -162,7 +162,8 @@ def test_a_scripted_visit_arrives_exactly(site: Site, inquiry: Inquiry, visitor:
     assert told("dwell") == [12.0]
     assert told("scroll") == [0.2, 0.78], "what was in view when the page went to the background, and then the deepest"
     assert set(Event.objects.values_list("inquiry", flat=True)) == {inquiry.pk}
-    assert InquiryScore.objects.get().implicit == pytest.approx(implicit_score(click=True, dwell=12.0, scroll=0.78))
+    low = implicit_score(click=0.2, dwell=0.2 * 12.0, scroll=0.2 * 0.78)
+    assert InquiryScore.objects.get().implicit == pytest.approx(low), "nobody signed for this visitor"
     assert v.errors == []
 
 
@@ -323,8 +324,9 @@ def test_a_thumb_is_a_thumb_and_no_click(site: Site, inquiry: Inquiry, visitor: 
 def test_a_signed_customer_is_named(site: Site, inquiry: Inquiry, visitor: Any) -> None:
     secret = signing_secrets(digest(site.key))[0]
     site.options = f'data-token="{sign("c-1042", secret=secret, expires_at=int(time.time()) + 600)}"'
-    short_visit(visitor(), site)
+    scripted_visit(visitor(), site)
     assert set(Event.objects.values_list("customer", flat=True)) == {"c-1042"}
+    assert InquiryScore.objects.get().implicit == pytest.approx(implicit_score(click=1, dwell=12.0, scroll=0.78))
 
 
 def test_a_reply_that_appears_later_is_seen_too(site: Site, inquiry: Inquiry, visitor: Any) -> None:
