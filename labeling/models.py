@@ -6,6 +6,10 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from labeling.exchange.models import ExchangeChunk as ExchangeChunk
+from labeling.exchange.models import ExchangeFile as ExchangeFile
+from labeling.exchange.models import ImportFault as ImportFault
+
 
 class TaskKind(models.TextChoices):
     SELECTION = "selection", "Chosen because its label teaches most"

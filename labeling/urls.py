@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from labeling import api, console, desk
+from labeling.exchange import api as exchange_api
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
@@ -26,4 +27,5 @@ endpoints: list[URLPattern | URLResolver] = [
     path("tasks/<int:task_id>/flag", api.TaskFlag.as_view(), name="task-flag"),
     path("tasks/<int:task_id>/undo", api.TaskUndo.as_view(), name="task-undo"),
     path("agreement", api.Agreement.as_view(), name="agreement"),
+    path("labels", exchange_api.labels, name="labels"),
 ]

@@ -75,6 +75,7 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "task-flag": {"POST": LABELERS},
     "task-undo": {"POST": LABELERS},
     "agreement": {"GET": MEMBERS | key("labels:read")},
+    "labels": {"GET": key("labels:read")},
     "inquiries": {"POST": key("inquiries:write")},
     "inquiry": {"GET": key("inquiries:read")},
     "inquiry-escalate": {"POST": key("escalations:write")},
