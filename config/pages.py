@@ -34,6 +34,8 @@ PLACES = (
     ("adjudicate", gettext_lazy("Adjudicate"), frozenset({Role.EXPERT})),
     ("cases", gettext_lazy("Escalations"), AGENTS),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
+    ("exchange", gettext_lazy("Exchange"), frozenset({Role.LEAD, Role.ADMIN})),
+    ("audit", gettext_lazy("Audit"), frozenset({Role.LEAD, Role.ADMIN})),
 )
 YEAR_SECONDS = 365 * 86_400
 

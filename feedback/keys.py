@@ -17,6 +17,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from feedback.audit import note
 from feedback.models import ApiKey, ClientApp
 from feedback.problems import Problem
 
@@ -116,6 +117,7 @@ def principal_of(request: HttpRequest) -> Principal:
     principal = cache.get(secret.strip())
     if principal is None:
         raise Problem(401, "invalid-key", "This key is unknown, expired or revoked.")
+    note(key=principal.key_id, app=principal.app_id)
     return principal
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, console, desk
+from labeling import api, audit, console, desk
 from labeling.exchange import api as exchange_api
+from labeling.exchange import views as exchange
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
@@ -14,6 +15,15 @@ pages: list[URLPattern | URLResolver] = [
     path("cases/<int:case_id>", console.case, name="case"),
     path("cases/<int:case_id>/resolve", console.resolve, name="case-resolve"),
     path("cases/<int:case_id>/assign", console.assign, name="case-assign"),
+    path("exchange", exchange.exchange, name="exchange"),
+    path("exchange/live", exchange.live, name="exchange-live"),
+    path("exchange/import", exchange.import_file, name="exchange-import"),
+    path("exchange/export", exchange.export, name="exchange-export"),
+    path("exchange/labels", exchange.labels, name="exchange-labels"),
+    path("exchange/<int:exchange_id>/refused", exchange.faults, name="exchange-faults"),
+    path("exchange/<int:exchange_id>/file", exchange.made, name="exchange-file"),
+    path("exchange/<int:exchange_id>/cancel", exchange.cancel, name="exchange-cancel"),
+    path("audit", audit.audit, name="audit"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [

@@ -1,6 +1,7 @@
 """The schema of what apps and customers send, and of the mechanisms that all four apps share."""
 
 from feedback.models.accounts import Membership, Role, User
+from feedback.models.audit import AuditEvent
 from feedback.models.events import Event, InquiryScore, Kind
 from feedback.models.inquiries import Fold, Inquiry, Status
 from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
@@ -8,6 +9,7 @@ from feedback.models.projects import ApiKey, Category, ClientApp, Project, Reply
 
 __all__ = [
     "ApiKey",
+    "AuditEvent",
     "Category",
     "ClientApp",
     "Delivery",

@@ -16,6 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from feedback import jobs
+from feedback.audit import acting
 from feedback.models import Job, User
 from labeling.exchange.files import keep_file, on_disk
 from labeling.exchange.formats import FORMATS, format_of
@@ -81,7 +82,7 @@ def run_import(running: jobs.Running, importer: Importer) -> dict[str, Any]:
     if file is None:
         _refuse(running, "The file is no longer here: send it again.")
     else:
-        with on_disk(file) as path:
+        with on_disk(file) as path, acting(user=job.params.get("user"), job=job.pk):
             _import(running, importer, path)
     with transaction.atomic():
         running.hold()

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from feedback import jobs
-from feedback.models import Category, Inquiry, JobState, Project
+from feedback.models import AuditEvent, Category, Inquiry, Job, JobState, Project
 from feedback.services import create_project
 from labeling import queue, services
 from labeling.exchange import files, imports, label_import
@@ -195,6 +195,14 @@ def test_an_import_of_inquiries_answers_each_as_if_it_were_posted(project):
     assert Inquiry.objects.get(external_id="q2").escalations.count() == 1
     again = imported(project, "text,external_id\nI want my money back,q1\nOther,q2\n", kind="import_inquiries")
     assert again.result == {"known": 1, "refused": 1}
+
+
+def test_the_audit_names_who_asked_for_an_import(project, annotator):
+    job = ask(project, table(1), user=annotator.pk)
+    Job.objects.filter(pk=job.pk).update(params={**job.params, "user": annotator.pk})
+    jobs.run(job.pk)
+    event = AuditEvent.objects.get(kind="label")
+    assert (event.user_id, event.context) == (annotator.pk, {"job": job.pk})
 
 
 def exported(project, name="jsonl"):
