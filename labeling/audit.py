@@ -35,6 +35,30 @@ KINDS = {
     "model": gettext_lazy("Model"),
 }
 ACTIONS = {"insert": gettext_lazy("made"), "update": gettext_lazy("changed"), "delete": gettext_lazy("removed")}
+COLUMNS = {
+    "state": gettext_lazy("state"),
+    "category_id": gettext_lazy("category"),
+    "resolution": gettext_lazy("resolution"),
+    "role": gettext_lazy("role"),
+    "annotator_id": gettext_lazy("annotator"),
+    "assignee_id": gettext_lazy("assignee"),
+    "user_id": gettext_lazy("person"),
+    "task_id": gettext_lazy("task"),
+    "inquiry_id": gettext_lazy("inquiry"),
+    "source": gettext_lazy("source"),
+    "stage": gettext_lazy("stage"),
+    "number": gettext_lazy("number"),
+    "promoted_at": gettext_lazy("promoted"),
+    "saw_suggestion": gettext_lazy("saw the suggestion"),
+    "extra": gettext_lazy("not counted"),
+    "name": gettext_lazy("name"),
+    "guideline": gettext_lazy("guideline"),
+    "overlap": gettext_lazy("overlap"),
+    "priority": gettext_lazy("priority"),
+    "scopes": gettext_lazy("scopes"),
+    "revoked_at": gettext_lazy("revoked"),
+    "expires_at": gettext_lazy("expires"),
+}
 _CURSOR = re.compile(r"^(\d{1,17})-(\d{1,18})$")
 
 
@@ -156,7 +180,7 @@ class _Words:
 
     def _change(self, column: str, values: Any) -> tuple[str, str, str]:
         """Column, before, after; a text has neither."""
-        name = column.removesuffix("_id").replace("_", " ")
+        name = str(COLUMNS.get(column, column.removesuffix("_id").replace("_", " ")))
         if not isinstance(values, list):
             return name, "", _("text changed")
         before, after = (self._value(column, v) for v in values)
