@@ -36,6 +36,8 @@ PLACES = (
     ("cases", gettext_lazy("Escalations"), AGENTS),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
     ("keys", gettext_lazy("Keys"), KEEPERS),
+    ("exchange", gettext_lazy("Exchange"), frozenset({Role.LEAD, Role.ADMIN})),
+    ("audit", gettext_lazy("Audit"), frozenset({Role.LEAD, Role.ADMIN})),
 )
 YEAR_SECONDS = 365 * 86_400
 
