@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -139,28 +140,23 @@ def test_an_event_is_dated_by_its_age_not_by_the_clock_of_the_page(send: Any) ->
     assert timedelta(minutes=59) < age < timedelta(minutes=70)
 
 
-def recorded(send: Any, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Any:
-    """The event as it is handed to the service."""
-    seen: list[Any] = []
-    monkeypatch.setattr(page_events.services, "record_feedback", lambda events, **_: seen.extend(events))
-    assert send({**CLICK, **fields}).status_code == 204
-    return seen[0]
+def recorded(send: Any, **fields: Any) -> Event:
+    """The event as it was stored."""
+    event_id = uuid.uuid4().hex
+    assert send({**CLICK, "event_id": event_id, **fields}).status_code == 204
+    return Event.objects.get(event_id__endswith=event_id)
 
 
 @pytest.mark.django_db
-def test_a_customer_signed_for_by_the_apps_server_is_known(
-    send: Any, public_key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    event = recorded(send, monkeypatch, token=token(public_key))
+def test_a_customer_signed_for_by_the_apps_server_is_known(send: Any, public_key: str) -> None:
+    event = recorded(send, token=token(public_key))
     assert (event.customer, event.weight) == ("c-1042", 1.0)
 
 
 @pytest.mark.django_db
-def test_without_a_token_or_after_its_end_an_event_is_anonymous(
-    send: Any, public_key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_token_or_after_its_end_an_event_is_anonymous(send: Any, public_key: str) -> None:
     for fields in ({}, {"token": token(public_key, lasts=-5)}):
-        event = recorded(send, monkeypatch, **fields)
+        event = recorded(send, **fields)
         assert (event.customer, event.weight) == ("", 0.2)
 
 
