@@ -69,13 +69,42 @@ class Event(models.Model):
         return f"{self.kind} {self.value}"
 
 
+class UnscoredSignal(models.Model):
+    """What an event says that its inquiry's scores do not know yet (feedback/score_fold.py). `kind` is the event's, or
+    "recompute": something about the inquiry changed, and its scores are to be made anew from all its events."""
+
+    project = models.ForeignKey(
+        "feedback.Project", on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    inquiry = models.ForeignKey(
+        "feedback.Inquiry", on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    kind = models.CharField(max_length=10)
+    value = models.FloatField(null=True)
+    weight = models.FloatField(default=1.0)
+    occurred_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            # A fold takes all that is said of some inquiries of one project.
+            models.Index(fields=["project", "inquiry"], name="unscored_by_inquiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.inquiry_id}"
+
+
 class InquiryScore(models.Model):
     """What the events of one inquiry say (feedback.scores.Evidence) and its scores under the project's weights.
 
-    Written only by feedback.score_rows, under a lock on the inquiry; exact in any order of arrival.
+    Written only by feedback.score_fold, which runs once at a time per project; exact in any order of arrival.
     """
 
     inquiry = models.OneToOneField("feedback.Inquiry", on_delete=models.CASCADE, primary_key=True, related_name="score")
+    # The category under which the inquiry is counted: a person's decision moves it with the next fold.
+    category = models.ForeignKey(
+        "feedback.Category", on_delete=models.CASCADE, null=True, related_name="+", db_constraint=False, db_index=False
+    )
     implicit = models.FloatField(null=True)
     explicit = models.FloatField(null=True)
     thumbs = models.SmallIntegerField(null=True)
@@ -99,11 +128,9 @@ class InquiryScore(models.Model):
 
 
 class ScoreCell(models.Model):
-    """A part of the sums (feedback.totals.Totals) over the inquiries of a day, category, reply and model version.
+    """Sums (feedback.totals.Totals) over the inquiries of a day, category, reply and model version.
 
-    Rows are only ever added, each a difference, so that writers never wait for one another; the sum over rows of the same
-    key is the figure, and `compact_scores` folds such rows into one. A cell is a number without a person: it stays when
-    an inquiry is erased.
+    A number without a person: it stays when an inquiry is erased.
     """
 
     project = models.ForeignKey(
@@ -133,9 +160,11 @@ class ScoreCell(models.Model):
     detractors = models.BigIntegerField(default=0)
 
     class Meta:
-        indexes = [
-            # Figures of a period, and compaction day by day.
-            models.Index(fields=["project", "day"], name="score_cell_by_day"),
+        constraints = [
+            # Differences are added to the one row of their group; figures of a period read it by project and day.
+            models.UniqueConstraint(
+                fields=["project", "day", "category", "reply", "model"], nulls_distinct=False, name="score_cell_once"
+            ),
         ]
 
     def __str__(self) -> str:
