@@ -20,7 +20,7 @@ from psycopg.errors import DeadlockDetected
 
 from feedback import outbox, rules, vault
 from feedback.group_commit import Busy, GroupCommit
-from feedback.ids import uuid7
+from feedback.ids import uuid7s
 from feedback.kept_connection import KeptConnection
 from feedback.masking import CUT, mask
 from feedback.problems import Problem
@@ -111,10 +111,10 @@ def _store_from(given: str) -> str:
                     CASE WHEN length(g.inquiry_ref) = 36 AND g.inquiry_ref ~ {_UUID} THEN g.inquiry_ref::uuid END))
             FROM given g ORDER BY g.project_id, g.event_id, g.line
             ON CONFLICT DO NOTHING
-            RETURNING id, project_id, inquiry_id, kind, value, weight, occurred_at
+            RETURNING id, project_id, inquiry_id, kind
         ), queued AS (
-            INSERT INTO feedback_unscoredsignal (project_id, inquiry_id, kind, value, weight, occurred_at)
-            SELECT project_id, inquiry_id, kind, value, weight, occurred_at FROM fresh WHERE inquiry_id IS NOT NULL
+            INSERT INTO feedback_unscored (project_id, events, anew)
+            SELECT project_id, array_agg(id), '{{}}' FROM fresh WHERE inquiry_id IS NOT NULL GROUP BY project_id
         ), kept AS (
             INSERT INTO feedback_original (project_id, event, sealed)
             SELECT g.project_id, g.id, g.sealed FROM given g JOIN fresh USING (id) WHERE g.sealed IS NOT NULL
@@ -125,7 +125,7 @@ def _store_from(given: str) -> str:
         )
     }
         )
-        SELECT id FROM fresh"""
+        SELECT g.id FROM given g LEFT JOIN fresh USING (id) WHERE fresh.id IS NULL"""
 
 
 _STORE_JSON, _STORE_COPIED = _store_from(_FROM_JSON), _store_from(_FROM_COPY)
@@ -139,10 +139,10 @@ def rows_of(project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> 
     now = datetime.now(UTC)
     latest = now + MAX_SKEW
     found = []
-    for line, e in enumerate(events):
+    for line, (pk, e) in enumerate(zip(uuid7s(len(events)), events, strict=True)):
         at = e.occurred_at
         row = Row(
-            line, uuid7(), project_id, app_id, e.event_id, e.request_sha, e.inquiry_ref, e.kind, e.value, "", e.customer,
+            line, pk, project_id, app_id, e.event_id, e.request_sha, e.inquiry_ref, e.kind, e.value, "", e.customer,
             e.weight, at if at is not None and at <= latest else now, now, None,
         )  # fmt: skip
         if e.text:
@@ -218,11 +218,14 @@ def _store(cursor: Cursor, rows: Sequence[Row]) -> list[Receipt]:
             for row in rows:
                 copy.write_row(msgspec.structs.astuple(row))
         cursor.execute(_STORE_COPIED, prepare=True)
-    stored = {r[0] for r in cursor}
-    if len(stored) == len(rows):
+    present = {r[0] for r in cursor}
+    if not present:
         return [Receipt(row.id, "stored") for row in rows]
-    known = _known_bodies(cursor, [r for r in rows if r.id not in stored])
-    return [_receipt(row, stored, known) for row in rows]
+    known = _known_bodies(cursor, [r for r in rows if r.id in present])
+    return [
+        _receipt(row, known[row.project_id, row.event_id]) if row.id in present else Receipt(row.id, "stored")
+        for row in rows
+    ]
 
 
 def _known_bodies(cursor: Cursor, rows: Sequence[Row]) -> dict[tuple[int, str | None], tuple[uuid.UUID, bytes]]:
@@ -233,10 +236,8 @@ def _known_bodies(cursor: Cursor, rows: Sequence[Row]) -> dict[tuple[int, str | 
     return known
 
 
-def _receipt(row: Row, stored: set[uuid.UUID], known: dict[tuple[int, str | None], tuple[uuid.UUID, bytes]]) -> Receipt:
-    if row.id in stored:
-        return Receipt(row.id, "stored")
-    pk, sha = known[row.project_id, row.event_id]
+def _receipt(row: Row, known: tuple[uuid.UUID, bytes]) -> Receipt:
+    pk, sha = known
     return Receipt(pk, "duplicate") if sha == row.request_sha else Receipt(None, "conflict")
 
 
@@ -256,11 +257,9 @@ _JOIN = """
     WITH joined AS (
         UPDATE feedback_event e SET inquiry_id = i.id FROM feedback_inquiry i
         WHERE e.inquiry_id IS NULL AND i.project_id = e.project_id AND i.external_id = e.inquiry_ref AND {which}
-        RETURNING e.project_id, e.inquiry_id, e.kind, CASE e.kind WHEN 'comment' THEN e.sentiment ELSE e.value END AS value,
-            e.weight, e.occurred_at
+        RETURNING e.project_id, e.id
     )
-    INSERT INTO feedback_unscoredsignal (project_id, inquiry_id, kind, value, weight, occurred_at)
-    SELECT * FROM joined"""
+    INSERT INTO feedback_unscored (project_id, events, anew) SELECT project_id, array_agg(id), '{{}}' FROM joined GROUP BY 1"""
 
 
 def join_held(*, inquiry_id: uuid.UUID) -> None:
@@ -273,4 +272,16 @@ def join_missed(*, within: timedelta = timedelta(hours=1)) -> int:
     """Join events whose inquiry was being stored in the same moment, when neither side could see the other yet."""
     with connection.cursor() as cursor:
         cursor.execute(_JOIN.format(which="e.received_at > %s"), [datetime.now(UTC) - within])
+        return int(cursor.rowcount)
+
+
+def sweep_orphans(*, within: timedelta = timedelta(hours=1)) -> int:
+    """Delete events whose inquiry was erased while they were being stored (docs/decisions/0010)."""
+    first = uuid.UUID(int=int((datetime.now(UTC) - within).timestamp() * 1000) << 80)  # ids begin with their time
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """DELETE FROM feedback_event e WHERE e.id >= %s AND e.inquiry_id IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM feedback_inquiry i WHERE i.id = e.inquiry_id)""",
+            [first],
+        )
         return int(cursor.rowcount)

@@ -1,7 +1,7 @@
 """Folding what events say into scores and the sums over them.
 
-Storing an event queues what it says (feedback_unscoredsignal); a fold takes all that is queued about some inquiries, adds
-it to their evidence and counts the difference in the groups. A project's folds run one after the other, each a
+Storing events queues their ids (feedback_unscored); a fold takes what is queued, adds what those events say to the evidence
+of their inquiries and counts the difference in the groups. A project's folds run one after the other, each a
 transaction, so that nothing is counted twice or not at all, whoever is killed; and because evidence merges exactly
 (feedback/scores.py), the numbers are the same in any order of arrival and however the folds were cut.
 
@@ -25,9 +25,11 @@ from feedback.totals import Totals, totals_of
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 Weights = tuple[ImplicitWeights, ExplicitWeights]
 Known = tuple[Evidence, Scores]
-# Inquiries of one fold: some tens of milliseconds of work.
-INQUIRIES = 2_000
-RECOMPUTE = "recompute"
+# Queued rows of one fold: each holds the events of one transaction.
+ROWS = 500
+_ALL = 2**31 - 1
+# How many inquiries one queued row asks to make anew.
+ANEW = 1_000
 _LOCK_CLASS = 0x5C0E
 
 
@@ -86,20 +88,25 @@ def _typed(names: Sequence[str]) -> str:
 
 _ROW = _Row.__struct_fields__
 _CELL = (*Cell._fields, *Totals._fields)
+# One snapshot: an event is either among those taken, or it was stored later and is queued still.
 _TAKE = """
     WITH chosen AS MATERIALIZED (
-        SELECT DISTINCT inquiry_id FROM feedback_unscoredsignal WHERE project_id = %(project)s ORDER BY 1 LIMIT %(most)s
+        SELECT id FROM feedback_unscored WHERE project_id = %(project)s ORDER BY id LIMIT %(most)s
     ), taken AS (
-        DELETE FROM feedback_unscoredsignal u USING chosen c
-        WHERE u.project_id = %(project)s AND u.inquiry_id = c.inquiry_id
-        RETURNING u.inquiry_id, u.kind, u.value, u.occurred_at, u.weight
-    ), anew AS MATERIALIZED (SELECT DISTINCT inquiry_id FROM taken WHERE kind = 'recompute')
-    SELECT inquiry_id, false, kind, value, occurred_at, weight FROM taken
-    WHERE inquiry_id NOT IN (SELECT inquiry_id FROM anew)
-    UNION ALL SELECT inquiry_id, true, NULL, NULL, NULL, NULL FROM anew
+        DELETE FROM feedback_unscored u USING chosen c WHERE u.id = c.id RETURNING u.events, u.anew
+    ), anew AS MATERIALIZED (SELECT DISTINCT unnest(anew) AS inquiry_id FROM taken),
+    put_back AS (
+        INSERT INTO feedback_unscored (project_id, events, anew)
+        SELECT %(project)s, '{}', array_agg(inquiry_id) FROM anew WHERE NOT %(honour)s HAVING count(*) > 0
+    ), due AS MATERIALIZED (SELECT inquiry_id FROM anew WHERE %(honour)s)
+    SELECT inquiry_id, true, NULL, NULL, NULL, NULL FROM due
     UNION ALL SELECT e.inquiry_id, true, e.kind, CASE e.kind WHEN 'comment' THEN e.sentiment ELSE e.value END,
         e.occurred_at, e.weight
-    FROM anew JOIN feedback_event e ON e.inquiry_id = anew.inquiry_id"""
+    FROM due JOIN feedback_event e ON e.inquiry_id = due.inquiry_id
+    UNION ALL SELECT e.inquiry_id, false, e.kind, CASE e.kind WHEN 'comment' THEN e.sentiment ELSE e.value END,
+        e.occurred_at, e.weight
+    FROM (SELECT unnest(events) AS id FROM taken) t JOIN feedback_event e ON e.id = t.id
+    WHERE e.inquiry_id NOT IN (SELECT inquiry_id FROM due)"""
 _STANDING = f"""
     SELECT i.id, (i.received_at AT TIME ZONE 'UTC')::date, i.category_id, i.reply_id, i.model, {", ".join("s." + n for n in _ROW)}
     FROM feedback_inquiry i LEFT JOIN feedback_inquiryscore s ON s.inquiry_id = i.id
@@ -119,23 +126,37 @@ _WEIGHTS = """
     rating_weight, sentiment_weight, nps_weight, rating_min, rating_max FROM feedback_project WHERE id = %s"""
 
 
-def fold_project(project_id: int, *, inquiries: int = INQUIRIES) -> int:
-    """Fold what is queued about up to `inquiries` inquiries; returns about how many there were (0: nothing is queued)."""
+def fold_project(project_id: int, *, rows: int = ROWS) -> int:
+    """Fold up to `rows` queued rows of a project; returns how many rows it took (0: nothing is queued).
+
+    Scores are made anew only when all that is queued is taken at once: what is queued still would be counted twice.
+    """
     with transaction.atomic(), connection.wrap_database_errors:
         cursor = psycopg.Cursor(connection.connection)
         cursor.format = psycopg.pq.Format.BINARY
         cursor.execute("SELECT pg_advisory_xact_lock(%s::int4, %s::int4)", [_LOCK_CLASS, project_id])
-        fresh, anew = _take(cursor, project_id, inquiries)
+        waiting = _waiting(cursor, project_id)
+        honour = waiting <= rows
+        # Only folds delete, and they take turns: rows that come in between are taken as well, or left to the next fold.
+        most = _ALL if honour else rows
+        fresh, anew = _take(cursor, project_id, most, honour)
         if fresh:
             cursor.execute(_WEIGHTS, [project_id])
             for weights in cursor.fetchall():  # none: the project is gone
                 _fold(cursor, project_id, fresh, anew, (ImplicitWeights(*weights[:5]), ExplicitWeights(*weights[5:])))
-    return len(fresh)
+    return min(waiting, most)
 
 
-def _take(cursor: Cursor, project_id: int, most: int) -> tuple[dict[uuid.UUID, list[Signal]], set[uuid.UUID]]:
-    """What is queued of some inquiries, in one snapshot with the events of those that are made anew."""
-    cursor.execute(_TAKE, {"project": project_id, "most": most})
+def _waiting(cursor: Cursor, project_id: int) -> int:
+    cursor.execute("SELECT count(*) FROM feedback_unscored WHERE project_id = %s", [project_id])
+    return int(cursor.fetchall()[0][0])
+
+
+def _take(
+    cursor: Cursor, project_id: int, most: int, honour: bool
+) -> tuple[dict[uuid.UUID, list[Signal]], set[uuid.UUID]]:
+    """What the queued events say, by inquiry, and the inquiries whose scores are made anew from all their events."""
+    cursor.execute(_TAKE, {"project": project_id, "most": most, "honour": honour})
     fresh: dict[uuid.UUID, list[Signal]] = {}
     anew: set[uuid.UUID] = set()
     for inquiry, is_anew, kind, value, at, weight in cursor:
@@ -204,9 +225,9 @@ def ask_anew(inquiries: Sequence[uuid.UUID]) -> None:
     """Have the scores of inquiries made anew with the next fold, in the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """INSERT INTO feedback_unscoredsignal (project_id, inquiry_id, kind, weight)
-            SELECT project_id, id, %s, 1 FROM feedback_inquiry WHERE id = ANY(%s)""",
-            [RECOMPUTE, list(inquiries)],
+            """INSERT INTO feedback_unscored (project_id, events, anew)
+            SELECT project_id, '{}', array_agg(id) FROM feedback_inquiry WHERE id = ANY(%s) GROUP BY 1""",
+            [list(inquiries)],
         )
 
 
@@ -214,18 +235,17 @@ def ask_all_anew(project_id: int) -> None:
     """The same for every inquiry of a project that has scores: its weights changed."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """INSERT INTO feedback_unscoredsignal (project_id, inquiry_id, kind, weight)
-            SELECT i.project_id, i.id, %s, 1 FROM feedback_inquiry i JOIN feedback_inquiryscore s ON s.inquiry_id = i.id
-            WHERE i.project_id = %s""",
-            [RECOMPUTE, project_id],
+            """INSERT INTO feedback_unscored (project_id, events, anew)
+            SELECT %s, '{}', array_agg(id) FROM (
+                SELECT i.id, row_number() OVER () / %s AS part
+                FROM feedback_inquiry i JOIN feedback_inquiryscore s ON s.inquiry_id = i.id WHERE i.project_id = %s
+            ) all_of_it GROUP BY part""",
+            [project_id, ANEW, project_id],
         )
 
 
 def projects_waiting() -> list[int]:
     """Projects with something queued."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT p.id FROM feedback_project p
-            WHERE EXISTS (SELECT 1 FROM feedback_unscoredsignal u WHERE u.project_id = p.id) ORDER BY p.id"""
-        )
+        cursor.execute("SELECT DISTINCT project_id FROM feedback_unscored ORDER BY 1")
         return [row[0] for row in cursor.fetchall()]

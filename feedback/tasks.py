@@ -52,3 +52,9 @@ def fold_scores() -> int:
         while folded := score_fold.fold_project(project_id):
             total += folded
     return total
+
+
+@shared_task(name="feedback.sweep_orphans")
+def sweep_orphans() -> int:
+    """Delete events whose inquiry was erased while they were being stored."""
+    return ingest.sweep_orphans()

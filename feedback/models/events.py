@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from feedback.ids import uuid7
@@ -21,8 +22,8 @@ class Kind(models.TextChoices):
 class Event(models.Model):
     """One feedback event. `inquiry_ref` is what the app sent; `inquiry` is joined when that inquiry exists.
 
-    Project and app carry no constraint in the database (docs/decisions/0010): the statement that stores events locks
-    their project, and nothing else writes here.
+    No foreign key of an event is a constraint in the database (docs/decisions/0010): checking three for each row costs more
+    than storing it. One statement writes here, which looks the inquiry up, and a sweep finds what an erasure overtook.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -41,7 +42,12 @@ class Event(models.Model):
     request_sha = models.BinaryField(max_length=32)
     inquiry_ref = models.CharField(max_length=200)
     inquiry = models.ForeignKey(
-        "feedback.Inquiry", on_delete=models.CASCADE, null=True, related_name="events", db_index=False
+        "feedback.Inquiry",
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="events",
+        db_constraint=False,
+        db_index=False,
     )
     kind = models.CharField(max_length=10, choices=Kind)
     value = models.FloatField(null=True, blank=True)
@@ -69,29 +75,16 @@ class Event(models.Model):
         return f"{self.kind} {self.value}"
 
 
-class UnscoredSignal(models.Model):
-    """What an event says that its inquiry's scores do not know yet (feedback/score_fold.py). `kind` is the event's, or
-    "recompute": something about the inquiry changed, and its scores are to be made anew from all its events."""
+class Unscored(models.Model):
+    """Events that their inquiries' scores do not know yet, and inquiries whose scores are to be made anew from all events
+    (feedback/score_fold.py). One row per transaction; the fold deletes it in the transaction that counts it."""
 
-    project = models.ForeignKey(
-        "feedback.Project", on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
-    )
-    inquiry = models.ForeignKey(
-        "feedback.Inquiry", on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
-    )
-    kind = models.CharField(max_length=10)
-    value = models.FloatField(null=True)
-    weight = models.FloatField(default=1.0)
-    occurred_at = models.DateTimeField(null=True)
-
-    class Meta:
-        indexes = [
-            # A fold takes all that is said of some inquiries of one project.
-            models.Index(fields=["project", "inquiry"], name="unscored_by_inquiry"),
-        ]
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    events = ArrayField(models.UUIDField(), default=list)
+    anew = ArrayField(models.UUIDField(), default=list)
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.inquiry_id}"
+        return f"{len(self.events)} events, {len(self.anew)} inquiries"
 
 
 class InquiryScore(models.Model):
