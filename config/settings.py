@@ -204,3 +204,6 @@ LOGGING = {
 # Personal data (feedback/vault.py): Fernet keys, the newest first; without them a file of mode 0600 that is made once.
 ENSO_VAULT_KEYS: list[str] = env.list("ENSO_VAULT_KEYS", default=[])
 ENSO_VAULT_FILE = Path(env.str("ENSO_VAULT_FILE", str(HOME / "vault_keys")))
+
+# Statements of the hot paths are prepared once per connection; switch it off behind a pooler that does not carry them.
+DATABASE_PREPARE = env.bool("DATABASE_PREPARE", True)

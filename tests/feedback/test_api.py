@@ -8,11 +8,18 @@ from django.utils import timezone
 
 from feedback import outbox
 from feedback.keys import create_key
-from feedback.models import ApiKey, ClientApp, Event, InquiryScore
-from feedback.services import NewInquiry, record_inquiry
+from feedback.models import ApiKey, ClientApp, Event, InquiryScore, Project
+from feedback.services import NewInquiry, fold_scores, record_inquiry
 from tests.conftest import make_key
 
 pytestmark = pytest.mark.django_db
+
+
+def scored(**which):
+    """The score of an inquiry, with all that was stored folded in."""
+    for project in Project.objects.all():
+        assert fold_scores(project_id=project.pk)
+    return InquiryScore.objects.get(**which)
 
 
 @pytest.fixture
@@ -26,12 +33,12 @@ def inquiry(project):
 def test_an_event_is_stored_with_its_score(post, inquiry):
     answer = post("feedback", {"inquiry": str(inquiry.pk), "type": "click"})
     assert answer.status_code == 201
-    assert InquiryScore.objects.get().implicit == pytest.approx(0.4)
+    assert scored().implicit == pytest.approx(0.4)
 
 
 def test_events_may_name_the_inquiry_by_the_apps_own_id(post, inquiry):
     post("feedback", {"inquiry": "order-7", "type": "rating", "value": 5})
-    assert InquiryScore.objects.get(inquiry=inquiry).explicit == pytest.approx(1.0)
+    assert scored(inquiry=inquiry).explicit == pytest.approx(1.0)
 
 
 def test_an_event_that_comes_before_its_inquiry_is_joined_later(post, project):
@@ -42,7 +49,7 @@ def test_an_event_that_comes_before_its_inquiry_is_joined_later(post, project):
         project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None
     )
     assert Event.objects.get().inquiry == late
-    assert InquiryScore.objects.get(inquiry=late).events == 1
+    assert scored(inquiry=late).events == 1
 
 
 def test_the_same_event_twice_is_one(post, inquiry):
