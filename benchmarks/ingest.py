@@ -195,9 +195,8 @@ def under_faults(bench: Bench, headers: dict[str, str]) -> dict[str, Any]:
 
 def fold(stack: Stack, headers: dict[str, str]) -> None:
     """Ask for figures until nothing waits: whoever asks folds what is queued into the scores."""
-    while with_patience(lambda: httpx.get(f"{stack.url}/api/v1/scores?by=day", headers=headers, timeout=120)).json()[
-        "pending"
-    ]:
+    url = f"{stack.url}/api/v1/scores?by=day"
+    while with_patience(lambda: httpx.get(url, headers=headers, timeout=120)).json()["pending"]:
         continue
 
 
@@ -252,10 +251,11 @@ def _keys(found: dict[str, Figures]) -> dict[str, Any]:
     batch, many = found["enso, batch"], found["drf many, batch"]
     return {
         "single_rps": one.rps, "p95_ms": one.p95_ms, "single_cpu_us": one.cpu_us, "drf_cpu_us": drf.cpu_us,
-        "plain_cpu_us": plain.cpu_us, "drf_rps": drf.rps, "drf_p95_ms": drf.p95_ms, "batch_events_per_s": batch.events_per_s,
-        "batch_cpu_us_per_event": batch.cpu_us, "drf_many_cpu_us_per_event": many.cpu_us,
-        "single_worker_cpu_us": one.worker_us, "batch_worker_cpu_us": batch.worker_us, "drf_many_events_per_s": many.events_per_s, "single_ratio": drf.cpu_us / one.cpu_us,
-        "batch_ratio": many.cpu_us / batch.cpu_us,
+        "plain_cpu_us": plain.cpu_us, "drf_rps": drf.rps, "drf_p95_ms": drf.p95_ms,
+        "batch_events_per_s": batch.events_per_s, "batch_cpu_us_per_event": batch.cpu_us,
+        "drf_many_cpu_us_per_event": many.cpu_us, "drf_many_events_per_s": many.events_per_s,
+        "single_worker_cpu_us": one.worker_us, "batch_worker_cpu_us": batch.worker_us,
+        "single_ratio": drf.cpu_us / one.cpu_us, "batch_ratio": many.cpu_us / batch.cpu_us,
     }  # fmt: skip
 
 
