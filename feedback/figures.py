@@ -64,7 +64,7 @@ def _from(found: QuerySet[Any, Any], by: str, after: str | None) -> QuerySet[Any
     if after == "":
         return found.none()
     try:
-        key: Any = {"reply": int, "day": date.fromisoformat}.get(by, str)(after)
+        key: Any = int(after) if by == "reply" else date.fromisoformat(after) if by == "day" else after
     except ValueError as error:
         raise invalid("after", "Send what the last page gave as `after`.") from error
     return found.filter(Q(key__gt=key) | Q(key=None))

@@ -95,6 +95,15 @@ def rotate_key(*, key_id: int, overlap: timedelta) -> tuple[ApiKey, str]:
     return fresh
 
 
+def find_key(prefix: str) -> ApiKey:
+    """The key whose shown prefix this is (or begins so); LookupError where there is none or more than one."""
+    wanted = prefix.removesuffix("…")
+    found = list(ApiKey.objects.filter(prefix__startswith=wanted[:12]).select_related("app__project")[:2])
+    if len(found) != 1 or not wanted:
+        raise LookupError(f"{'More than one key begins' if found else 'No key begins'} with {wanted!r}: see list_keys.")
+    return found[0]
+
+
 def revoke_key(*, key_id: int) -> bool:
     """End a key now (within CACHE_SECONDS everywhere); False when it was revoked before."""
     return bool(ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=timezone.now()))
@@ -130,7 +139,7 @@ def _public_principal(key_digest: str) -> PublicPrincipal | None:
         return None
     project = key.app.project
     return PublicPrincipal(
-        key.pk, key.app_id, project.pk, frozenset(key.origins), project.anonymous_weight,
+        key.pk, key.app_id, project.pk, frozenset(key.origins),
         allowance_of(f"key:{key_digest[:24]}", project), project.page_limit_per_minute / 60,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from feedback import api, jobs_api, privacy_api, scores_api
+from feedback import api, jobs_api, page_events, privacy_api, scores_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("feedback", api.feedback, name="feedback"),
@@ -14,4 +14,10 @@ endpoints: list[URLPattern | URLResolver] = [
     path("scores/weights", scores_api.ScoresWeights.as_view(), name="scores-weights"),
     path("jobs", jobs_api.Jobs.as_view(), name="jobs"),
     path("jobs/<int:job_id>/cancel", jobs_api.JobCancel.as_view(), name="job-cancel"),
+]
+
+# What web pages of other origins ask for; short and stable, because it is written into their source.
+public: list[URLPattern | URLResolver] = [
+    path("feedback", page_events.feedback, name="page-feedback"),
+    path("enso.js", page_events.script, name="page-script"),
 ]
