@@ -14,7 +14,7 @@ FORWARD = """
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0010_score_evidence'),
+        ('feedback', '0040_label_policy'),
     ]
 
     operations = [
