@@ -3,7 +3,8 @@
 Starts the real stack (web, workers, PostgreSQL, Redis) and, in the same database and under the same granian with as many
 threads, a DRF view with a token in the database and an ORM insert, DRF many=True with bulk_create, and a plain Django
 view. Ours stores unique ids, checks repeated ids for another body, masks comments, joins inquiries and keeps scores; the
-others only store. CPU is that of the web server and of all PostgreSQL processes. With --faults (the default but for
+others only store. CPU is that of the web server and of all PostgreSQL processes, folding of scores in the database included;
+what the worker does behind it (folding, sentiment of comments) is told apart. With --faults (the default but for
 --no-faults) the web process, the worker and PostgreSQL are each killed once during a load whose clients repeat what was
 not answered; `lost` counts acknowledged events that are not in the database afterwards.
 """
@@ -20,11 +21,12 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
+import httpx
 import psutil
 
 from benchmarks.harness import emit, parser, progress
 from benchmarks.ingest_load import Meter, Outcome, Target, events, postmaster, send, usual
-from benchmarks.stack import ROOT, Stack
+from benchmarks.stack import ROOT, Stack, with_patience
 from benchmarks.usual.server import Usual
 
 INQUIRIES = """
@@ -61,13 +63,14 @@ class Bench:
         warm = max(len(bodies) // 10, 1)
         send(target, bodies[:warm], connections=self.args.connections)
         meter = Meter(web, self.database)
-        before = meter.read()
+        worker = Meter(lambda: self.stack.processes("celery", "io@"), None)
+        before, worked = meter.read(), worker.read()
         outcome = send(target, bodies[warm:], connections=self.args.connections)
-        cpu = meter.read() - before
+        cpu, behind = meter.read() - before, worker.read() - worked
         bad = [a for a in outcome.answers if a[0] != 201]
         if bad:
             raise SystemExit(f"{what}: {len(bad)} requests were not answered with 201, the first: {bad[0]}")
-        return Figures(what, outcome, len(bodies) - warm, per, cpu)
+        return Figures(what, outcome, len(bodies) - warm, per, cpu, behind)
 
     def one_by_one(self, as_usual: bool) -> list[bytes]:
         given = islice(self.supply, self.args.singles)
@@ -88,15 +91,23 @@ def _ndjson(batch: Sequence[dict[str, Any]]) -> bytes:
 class Figures:
     """One row of the table."""
 
-    def __init__(self, what: str, outcome: Outcome, requests: int, per: int, cpu: float) -> None:
+    def __init__(self, what: str, outcome: Outcome, requests: int, per: int, cpu: float, behind: float) -> None:
         self.what, self.events = what, requests * per
         self.rps = requests / outcome.seconds
         self.events_per_s = self.events / outcome.seconds
         self.p95_ms = outcome.p95_ms
         self.cpu_us = cpu / self.events * 1e6
+        self.worker_us = behind / self.events * 1e6
 
     def row(self) -> list[Any]:
-        return [self.what, f"{self.rps:,.0f}", f"{self.events_per_s:,.0f}", f"{self.p95_ms:.1f}", f"{self.cpu_us:,.1f}"]
+        return [
+            self.what,
+            f"{self.rps:,.0f}",
+            f"{self.events_per_s:,.0f}",
+            f"{self.p95_ms:.1f}",
+            f"{self.cpu_us:,.1f}",
+            f"{self.worker_us:,.1f}",
+        ]
 
 
 def compare(bench: Bench, headers: dict[str, str]) -> dict[str, Figures]:
@@ -173,12 +184,20 @@ def under_faults(bench: Bench, headers: dict[str, str]) -> dict[str, Any]:
     outcome = send(
         target, [json.dumps(e).encode() for e in given], connections=bench.args.connections, patient=True, on_share=faults
     )  # fmt: skip
+    fold(bench.stack, headers)
     acknowledged = [e["event_id"] for e, a in zip(given, outcome.answers, strict=True) if a[0] in (200, 201)]
     found = _stored(bench.stack, acknowledged)
     return {
         "lost": len(acknowledged) - found, "acknowledged": len(acknowledged), "refused": len(given) - len(acknowledged),
         "killed": faults.killed, "miscounted": _miscounted(bench.stack),
     }  # fmt: skip
+
+
+def fold(stack: Stack, headers: dict[str, str]) -> None:
+    """Ask for figures until nothing waits: whoever asks folds what is queued into the scores."""
+    url = f"{stack.url}/api/v1/scores?by=day"
+    while with_patience(lambda: httpx.get(url, headers=headers, timeout=120)).json()["pending"]:
+        continue
 
 
 def _stored(stack: Stack, ids: list[str]) -> int:
@@ -218,7 +237,9 @@ def main() -> None:
         faults = {"lost": 0} if args.no_faults else under_faults(bench, headers)
     figures = {**_keys(found), **faults, "seconds": round(time.monotonic() - started, 1)}
     emit(
-        args, figures, [["way", "requests/s", "events/s", "p95 ms", "CPU µs/event"], *[f.row() for f in found.values()]]
+        args,
+        figures,
+        [["way", "requests/s", "events/s", "p95 ms", "CPU µs/event", "worker"], *[f.row() for f in found.values()]],
     )
     print({k: v for k, v in figures.items() if k in ("single_ratio", "batch_ratio") or k in faults})
 
@@ -230,10 +251,11 @@ def _keys(found: dict[str, Figures]) -> dict[str, Any]:
     batch, many = found["enso, batch"], found["drf many, batch"]
     return {
         "single_rps": one.rps, "p95_ms": one.p95_ms, "single_cpu_us": one.cpu_us, "drf_cpu_us": drf.cpu_us,
-        "plain_cpu_us": plain.cpu_us, "drf_rps": drf.rps, "drf_p95_ms": drf.p95_ms, "batch_events_per_s": batch.events_per_s,
-        "batch_cpu_us_per_event": batch.cpu_us, "drf_many_cpu_us_per_event": many.cpu_us,
-        "drf_many_events_per_s": many.events_per_s, "single_ratio": drf.cpu_us / one.cpu_us,
-        "batch_ratio": many.cpu_us / batch.cpu_us,
+        "plain_cpu_us": plain.cpu_us, "drf_rps": drf.rps, "drf_p95_ms": drf.p95_ms,
+        "batch_events_per_s": batch.events_per_s, "batch_cpu_us_per_event": batch.cpu_us,
+        "drf_many_cpu_us_per_event": many.cpu_us, "drf_many_events_per_s": many.events_per_s,
+        "single_worker_cpu_us": one.worker_us, "batch_worker_cpu_us": batch.worker_us,
+        "single_ratio": drf.cpu_us / one.cpu_us, "batch_ratio": many.cpu_us / batch.cpu_us,
     }  # fmt: skip
 
 

@@ -155,11 +155,13 @@ def postmaster(stack: Stack) -> psutil.Process:
 class Meter:
     """CPU seconds of a web server and of PostgreSQL with all its processes, from one reading to the next."""
 
-    def __init__(self, web: Callable[[], list[psutil.Process]], database: psutil.Process) -> None:
+    def __init__(self, web: Callable[[], list[psutil.Process]], database: psutil.Process | None) -> None:
         self._web, self._database = web, database
 
     def read(self) -> float:
-        own = sum(_cpu(p) for p in self._web())
+        own = float(sum(_cpu(p) for p in self._web()))
+        if self._database is None:
+            return own
         gone = self._database.cpu_times()
         backends = [self._database, *self._database.children(recursive=True)]
         return float(own + gone.children_user + gone.children_system + sum(_cpu(p) for p in backends))

@@ -19,6 +19,7 @@ import msgspec
 import psycopg
 from django.db import connection, transaction
 
+from feedback.models import InquiryScore
 from feedback.scores import Evidence, ExplicitWeights, ImplicitWeights, Said, Scores, Signal, evidence_of, scores_of
 from feedback.totals import Totals, totals_of
 
@@ -201,12 +202,16 @@ def _standing(project_id: int, row: tuple[Any, ...]) -> Standing:
     if stored[0] is None:
         return Standing(inquiry, cell, None, None)
     s = _Row(*stored)
-    evidence = Evidence(
+    known = (evidence_in(s), Scores(s.implicit, s.explicit, s.thumbs))
+    return Standing(inquiry, cell, cell._replace(category_id=s.category_id), known)
+
+
+def evidence_in(s: _Row | InquiryScore) -> Evidence:
+    """The evidence that a row keeps."""
+    return Evidence(
         s.events, s.actions, s.impressions, s.click, s.dwell_us, s.scroll, _said(s.rating_at, s.rating), _said(s.nps_at, s.nps),
         _said(s.sentiment_at, s.sentiment), _said(s.thumbs_at, s.thumbs),
     )  # fmt: skip
-    known = (evidence, Scores(s.implicit, s.explicit, s.thumbs))
-    return Standing(inquiry, cell, cell._replace(category_id=s.category_id), known)
 
 
 def _said(at: datetime | None, value: float | None) -> Said | None:

@@ -84,6 +84,17 @@ def fold_scores(*, project_id: int, rounds: int = 10) -> bool:
     return any(score_fold.fold_project(project_id) == 0 for _ in range(rounds))
 
 
+def set_weights(*, project_id: int, changes: dict[str, Any]) -> None:
+    """Change how a project's scores are weighted (names of Project's fields): all of them are made anew with the next folds."""
+    with transaction.atomic():
+        project = Project.objects.select_for_update().get(pk=project_id)
+        for name, value in changes.items():
+            setattr(project, name, value)
+        project.save(update_fields=list(changes))
+        touch_project(project_id=project_id)
+        score_fold.ask_all_anew(project_id)
+
+
 def rescore(*, inquiry_ids: Iterable[uuid.UUID]) -> None:
     """Have the scores of inquiries made anew from all their events: for whoever changed or erased events."""
     score_fold.ask_anew(list(set(inquiry_ids)))

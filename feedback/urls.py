@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from feedback import api, jobs_api, page_events, privacy_api
+from feedback import api, jobs_api, page_events, privacy_api, scores_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("feedback", api.feedback, name="feedback"),
     path("inquiries/<uuid:inquiry_id>/reveal", privacy_api.InquiryReveal.as_view(), name="inquiry-reveal"),
+    path("scores", scores_api.Scores.as_view(), name="scores"),
+    path("scores/preview", scores_api.ScoresPreview.as_view(), name="scores-preview"),
+    path("scores/weights", scores_api.ScoresWeights.as_view(), name="scores-weights"),
     path("jobs", jobs_api.Jobs.as_view(), name="jobs"),
     path("jobs/<int:job_id>/cancel", jobs_api.JobCancel.as_view(), name="job-cancel"),
 ]
