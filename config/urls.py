@@ -7,7 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 import config.pages
-import config.schema  # noqa: F401 - how keys are described registers by being imported
+import config.schema
 import feedback.urls
 import labeling.urls
 import learning.urls
