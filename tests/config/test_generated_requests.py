@@ -7,6 +7,7 @@ the database that the schema forbids.
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,11 +44,12 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
     response_schema_conformance, negative_data_rejection,
 ]  # fmt: skip
+ROUNDS = 3
 MODES = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
 
 
 APPS = {e.path for e in endpoints() if hasattr(e.view, "enso_endpoint")}
-WORTH_KNOWING = {"project", "category", "inquiry", "token"}
+WORTH_KNOWING = {"project", "category", "inquiry", "token", "url"}
 
 
 @dataclass
@@ -57,18 +59,22 @@ class World:
     key: str
     person: Client
     seen: dict[str, list[Any]] = field(
-        default_factory=lambda: {"project": ["shop"], "category": ["refund", "delivery", "fraud"], "number": [1]}
+        default_factory=lambda: {
+            "project": ["shop"],
+            "category": ["refund", "delivery", "fraud"],
+            "number": [1],
+            "url": ["https://127.0.0.1:9/hook"],
+        }
     )
     statuses: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
-    def headers(self, who: str) -> dict[str, str]:
+    def credentials(self, who: str) -> dict[str, dict[str, str]]:
         if who == "app":
-            return {"Authorization": f"Api-Key {self.key}"}
+            return {"headers": {"Authorization": f"Api-Key {self.key}"}}
         if who == "person":
-            cookies = self.person.cookies
-            pairs = "; ".join(f"{name}={cookies[name].value}" for name in cookies)
-            return {"Cookie": pairs, "X-CSRFToken": cookies["csrftoken"].value}
+            cookies = {name: morsel.value for name, morsel in self.person.cookies.items()}
+            return {"headers": {"X-CSRFToken": cookies["csrftoken"]}, "cookies": cookies}
         return {}
 
     def note(self, answer: Any) -> None:
@@ -81,6 +87,7 @@ class World:
         for name, value in (
             ("inquiry_id", stored),
             ("inquiry", stored),
+            ("webhook_id", body.get("id") if "secret" in body else None),
             ("task_id", task and task["id"]),
             ("token", lease and lease["token"]),
         ):
@@ -90,6 +97,7 @@ class World:
 
 @pytest.fixture
 def world(transactional_db, project, settings):
+    settings.ENSO_OUTBOUND_ALLOW = ["127.0.0.1"]
     Project.objects.update(limit_per_minute=None, audit_rate=0.2, answers_by_hand=True, overlap=2)
     person = make_person(project, "everyone", *Role.values)
     browser = Client()
@@ -101,10 +109,11 @@ def world(transactional_db, project, settings):
 def ask_all(world: World, total: int) -> None:
     document = schemathesis.openapi.from_wsgi("/api/schema?format=json", application)
     operations = [o.ok() for o in document.get_all_operations()]
-    for round_number in range(4):  # later rounds know the ids of earlier ones
-        for operation in operations:
-            for mode in MODES:
-                ask(world, operation, mode, total // (4 * len(operations) * len(MODES)) + 1, round_number)
+    # Only a body has much to be wrong about: a path that does not fit is another URL.
+    ways = [(o, mode) for o in operations for mode in MODES if o.body or mode == schemathesis.GenerationMode.POSITIVE]
+    for round_number in range(ROUNDS):  # later rounds know the ids of earlier ones
+        for operation, mode in ways:
+            ask(world, operation, mode, total // (ROUNDS * len(ways)) + 1, round_number)
 
 
 def ask(world: World, operation: Any, mode: Any, count: int, round_number: int) -> None:
@@ -118,16 +127,17 @@ def ask(world: World, operation: Any, mode: Any, count: int, round_number: int) 
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    @given(case=operation.as_strategy(mode), data=st.data())
-    def one(case: Any, data: Any) -> None:
+    @given(case=operation.as_strategy(mode), number=st.integers(0, 2**32))
+    def one(case: Any, number: int) -> None:
+        chance = random.Random(number)  # what is known may not decide about what hypothesis draws
         if positive:
-            _use_what_was_seen(world, case, data)
+            _use_what_was_seen(world, case, chance)
         right = "app" if operation.path in APPS else "person"
-        who = data.draw(st.sampled_from([right] * 8 + ["app", "person", "nobody"]))
+        who = chance.choice([right] * 8 + ["app", "person", "nobody"])
         for invented in ("Authorization", "Cookie"):  # generated credentials would hide the real ones
             case.headers.pop(invented, None)
         case.cookies.clear()
-        answer = case.call(headers=world.headers(who))
+        answer = case.call(**world.credentials(who))
         world.statuses[answer.status_code] += 1
         world.note(answer)
         try:
@@ -146,20 +156,20 @@ def ask(world: World, operation: Any, mode: Any, count: int, round_number: int) 
             raise
 
 
-def _use_what_was_seen(world: World, case: Any, data: Any) -> None:
+def _use_what_was_seen(world: World, case: Any, chance: random.Random) -> None:
     for name in case.path_parameters or {}:
-        if (known := world.seen.get(name)) and data.draw(st.booleans()):
-            case.path_parameters[name] = data.draw(st.sampled_from(known[-5:]))
+        if (known := world.seen.get(name)) and chance.random() < 0.6:
+            case.path_parameters[name] = chance.choice(known[-5:])
     for body in case.body if isinstance(case.body, list) else [case.body]:
-        if isinstance(body, dict) and data.draw(st.integers(0, 5)):
+        if isinstance(body, dict) and chance.random() < 0.8:
             for name in sorted(WORTH_KNOWING & set(body)):
                 if known := world.seen.get(name):
-                    body[name] = data.draw(st.sampled_from(known[-5:]))
+                    body[name] = chance.choice(known[-5:])
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_thousand_generated_requests_find_no_fault(world):
-    run(world, int(__import__("os").environ.get("N", 2_000)))
+    run(world, 2_000)
 
 
 @pytest.mark.soak
