@@ -65,7 +65,9 @@ def settle_inquiry(*, inquiry_id: uuid.UUID, category_id: int) -> None:
     """A person's decision is the final category; an inquiry that waited is resolved. Its scores count there from now on."""
     with transaction.atomic():
         moved = Inquiry.objects.filter(pk=inquiry_id).exclude(category_id=category_id).update(category_id=category_id)
-        Inquiry.objects.filter(pk=inquiry_id, status=Status.WAITING).update(status=Status.RESOLVED)
+        if Inquiry.objects.filter(pk=inquiry_id, status=Status.WAITING).update(status=Status.RESOLVED):
+            project_id = Inquiry.objects.values_list("project_id", flat=True).get(pk=inquiry_id)
+            outbox.publish(kind="inquiry.resolved", project_id=project_id, payload={"inquiry": str(inquiry_id)})
         if moved:
             score_fold.ask_anew([inquiry_id])
 

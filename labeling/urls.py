@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, audit, console, desk, reveal
+from labeling import api, audit, console, desk, reveal, webhook_pages
 from labeling.exchange import api as exchange_api
 from labeling.exchange import views as exchange
 
@@ -25,6 +25,9 @@ pages: list[URLPattern | URLResolver] = [
     path("exchange/<int:exchange_id>/file", exchange.made, name="exchange-file"),
     path("exchange/<int:exchange_id>/cancel", exchange.cancel, name="exchange-cancel"),
     path("audit", audit.audit, name="audit"),
+    path("webhooks", webhook_pages.webhook_list, name="webhook-list"),
+    path("webhooks/<int:webhook_id>/<slug:action>", webhook_pages.webhook_action, name="webhook-action"),
+    path("notices/<int:notice_id>/again", webhook_pages.notice_replay, name="notice-again"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [

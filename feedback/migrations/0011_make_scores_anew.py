@@ -14,7 +14,7 @@ FORWARD = """
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0040_label_policy'),
+        ('feedback', '0050_audit'),
     ]
 
     operations = [

@@ -8,6 +8,7 @@ from feedback.models.inquiries import Fold, Inquiry, Status
 from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
 from feedback.models.privacy import Original, Reveal
 from feedback.models.projects import Category, ClientApp, Project, Reply
+from feedback.models.webhooks import Notice, NoticeState, Webhook
 
 __all__ = [
     "ApiKey",
@@ -24,6 +25,8 @@ __all__ = [
     "JobState",
     "Kind",
     "Membership",
+    "Notice",
+    "NoticeState",
     "Original",
     "OutboxEvent",
     "OutboxState",
@@ -36,4 +39,5 @@ __all__ = [
     "TokenIssuer",
     "Unscored",
     "User",
+    "Webhook",
 ]
