@@ -84,7 +84,7 @@ class Filters:
 
     def query(self) -> str:
         named = {"person": self.person, "kind": self.kind, "object": self.object, "from": self.first, "to": self.last}
-        return urlencode({k: v for k, v in named.items() if v})
+        return urlencode({k: str(v) for k, v in named.items() if v})
 
 
 def _day(given: str) -> date | None:
