@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from feedback import api, jobs_api
+from feedback import api, jobs_api, page_events, privacy_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("feedback", api.feedback, name="feedback"),
+    path("inquiries/<uuid:inquiry_id>/reveal", privacy_api.InquiryReveal.as_view(), name="inquiry-reveal"),
     path("jobs", jobs_api.Jobs.as_view(), name="jobs"),
     path("jobs/<int:job_id>/cancel", jobs_api.JobCancel.as_view(), name="job-cancel"),
+]
+
+# What web pages of other origins ask for; short and stable, because it is written into their source.
+public: list[URLPattern | URLResolver] = [
+    path("feedback", page_events.feedback, name="page-feedback"),
+    path("enso.js", page_events.script, name="page-script"),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, audit, console, desk
+from labeling import api, audit, console, desk, reveal
 from labeling.exchange import api as exchange_api
 from labeling.exchange import views as exchange
 
@@ -15,6 +15,7 @@ pages: list[URLPattern | URLResolver] = [
     path("cases/<int:case_id>", console.case, name="case"),
     path("cases/<int:case_id>/resolve", console.resolve, name="case-resolve"),
     path("cases/<int:case_id>/assign", console.assign, name="case-assign"),
+    path("inquiries/<uuid:inquiry_id>/reveal", reveal.reveal, name="reveal"),
     path("exchange", exchange.exchange, name="exchange"),
     path("exchange/live", exchange.live, name="exchange-live"),
     path("exchange/import", exchange.import_file, name="exchange-import"),

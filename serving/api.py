@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from feedback import limits
 from feedback.access import readable_project
 from feedback.http import decode, endpoint, json_response, read_body
 from feedback.idempotency import key_from_header
@@ -99,6 +100,7 @@ def predict_batch(request: HttpRequest, principal: Principal) -> HttpResponse:
     principal.require_project(given.project)
     if not 0 < len(given.inquiries) <= MAX_BATCH:
         raise invalid("inquiries", f"Send 1 to {MAX_BATCH:,} inquiries.")
+    limits.spend(request, principal, len(given.inquiries) - 1)
     for i, one in enumerate(given.inquiries):
         _check_text(one.text, f"inquiries[{i}].text")
         principal.require_project(one.project)

@@ -2,10 +2,12 @@
 
 from feedback.models.accounts import Membership, Role, User
 from feedback.models.audit import AuditEvent
-from feedback.models.events import Event, InquiryScore, Kind
+from feedback.models.credentials import ApiKey, TokenIssuer
+from feedback.models.events import Event, InquiryScore, Kind, ScoreCell
 from feedback.models.inquiries import Fold, Inquiry, Status
 from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
-from feedback.models.projects import ApiKey, Category, ClientApp, Project, Reply
+from feedback.models.privacy import Original, Reveal
+from feedback.models.projects import Category, ClientApp, Project, Reply
 
 __all__ = [
     "ApiKey",
@@ -22,11 +24,15 @@ __all__ = [
     "JobState",
     "Kind",
     "Membership",
+    "Original",
     "OutboxEvent",
     "OutboxState",
     "Project",
     "Reply",
+    "Reveal",
     "Role",
+    "ScoreCell",
     "Status",
+    "TokenIssuer",
     "User",
 ]

@@ -7,8 +7,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0002_default_strategy'),
-        ('labeling', '0002_desk'),
+        ('feedback', '0050_audit'),
+        ('labeling', '0011_lanes_and_counters'),
     ]
 
     operations = [
