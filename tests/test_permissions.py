@@ -186,12 +186,14 @@ def make_site(slug: str, name: str) -> Site:
     return Site(project, objects)
 
 
-def make_task(project: Project, text: str) -> tuple[Inquiry, LabelTask]:
+def make_task(project: Project, text: str, *, overlap: int = 1) -> tuple[Inquiry, LabelTask]:
     new = NewInquiry(text=text, request_sha=b"0" * 32)
     inquiry = record_inquiry(
         project_id=project.pk, app_id=None, new=new, status=Status.WAITING, category_id=None, reply_id=None
     )
-    task = labeling_services.open_task(inquiry=inquiry, kind=TaskKind.IMPORTED, overlap=1, priority=0.5, reason={})
+    task = labeling_services.open_task(
+        inquiry=inquiry, kind=TaskKind.IMPORTED, overlap=overlap, priority=0.5, reason={}
+    )
     return inquiry, task
 
 
