@@ -55,7 +55,10 @@ class Cpu:
     def _now(self) -> Counter[str]:
         """Children that have ended are in their parent's account, so nothing is lost when a connection closes."""
         found: Counter[str] = Counter()
-        for name, roots in (("web", self.web), ("postgresql", [self.postgres, *self.postgres.children(recursive=True)])):
+        for name, roots in (
+            ("web", self.web),
+            ("postgresql", [self.postgres, *self.postgres.children(recursive=True)]),
+        ):
             for process in roots:
                 try:
                     t = process.cpu_times()
@@ -76,7 +79,9 @@ class Cpu:
 def connect(stack: Stack) -> psycopg.Connection[Any]:
     code = "from config import embedded; import json; print(json.dumps(embedded.database_settings()))"
     d = json.loads(stack.python(code))
-    return psycopg.connect(host=d["HOST"], dbname=d["NAME"], user=d["USER"], port=d.get("PORT") or None, autocommit=True)
+    return psycopg.connect(
+        host=d["HOST"], dbname=d["NAME"], user=d["USER"], port=d.get("PORT") or None, autocommit=True
+    )
 
 
 def set_up(stack: Stack, connection: psycopg.Connection[Any], args: argparse.Namespace) -> list[Person]:
@@ -105,7 +110,11 @@ def work(person: Person, rng: np.random.Generator, left: threading.Semaphore, do
             return
         item = answer.json()
         done.handed.append((item["task"]["id"], item["lease"]["token"]))
-        body = {"token": item["lease"]["token"], "category": f"category-{rng.integers(len(CATEGORIES))}", "seconds": 3.0}
+        body = {
+            "token": item["lease"]["token"],
+            "category": f"category-{rng.integers(len(CATEGORIES))}",
+            "seconds": 3.0,
+        }
         began = time.perf_counter()
         answer = person.post(f"/api/v1/tasks/{item['task']['id']}/annotations", body)
         done.submit_s.append(time.perf_counter() - began)
@@ -203,7 +212,9 @@ def report(
         "duplicates": duplicates(done, args.overlap), "over_overlap_accepted": beyond,
         "server_cpu_ms_per_cycle": round(sum(per_cycle.values()), 2), "cpu_ms_per_cycle": per_cycle, "rss_mb": round(rss, 1),
     }  # fmt: skip
-    shown = {k: v for k, v in figures.items() if not isinstance(v, dict)} | {f"cpu {k}": v for k, v in per_cycle.items()}
+    shown = {k: v for k, v in figures.items() if not isinstance(v, dict)} | {
+        f"cpu {k}": v for k, v in per_cycle.items()
+    }
     emit(args, figures, [["figure", "value"], *([k, v] for k, v in shown.items())])
 
 

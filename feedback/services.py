@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from feedback import outbox, scores
@@ -59,8 +59,8 @@ def record_inquiry(
 
 def settle_inquiry(*, inquiry_id: uuid.UUID, category_id: int) -> None:
     """A person's decision is the final category; an inquiry that waited is resolved."""
-    Inquiry.objects.filter(pk=inquiry_id).update(category_id=category_id)
-    Inquiry.objects.filter(pk=inquiry_id, status=Status.WAITING).update(status=Status.RESOLVED)
+    resolved = Case(When(status=Status.WAITING, then=Value(Status.RESOLVED)), default=F("status"))
+    Inquiry.objects.filter(pk=inquiry_id).update(category_id=category_id, status=resolved)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ WHERE id = (
         FOR UPDATE OF s SKIP LOCKED
         LIMIT 1) found
     LIMIT 1)
-RETURNING id, task_id, lease_expires_at
+RETURNING id, task_id, role, token, lease_expires_at
 """.replace("<open>", _OPEN).replace("<same lane>", _SAME_LANE)
 
 # Who may not have a task's slots any more. The caller holds the task's row.
