@@ -48,6 +48,7 @@ _RENEW = """
 UPDATE labeling_slot SET lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE id = (SELECT id FROM labeling_slot WHERE annotator_id = %(annotator)s AND project_id = %(project)s
             AND role = ANY (%(roles)s) AND state = 'leased' AND reserved = %(reserve)s ORDER BY id LIMIT 1)
+  AND state = 'leased' AND annotator_id = %(annotator)s  -- once more: it may have run out and been taken meanwhile
 RETURNING id, task_id, role, token, lease_expires_at
 """
 
