@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0011_make_scores_anew'),
+        ('feedback', '0051_audit_settings'),
     ]
 
     operations = [

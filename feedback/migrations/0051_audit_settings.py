@@ -8,7 +8,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0050_audit'),
+        ('feedback', '0011_make_scores_anew'),
     ]
 
     operations = [
