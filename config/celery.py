@@ -24,6 +24,7 @@ app.set_default()
 app.conf.beat_schedule = {
     "relay the outbox": {"task": "feedback.relay_outbox", "schedule": 2.0, "options": {"expires": 4}},
     "re-send lost jobs": {"task": "feedback.sweep_jobs", "schedule": 5.0, "options": {"expires": 10}},
+    "announce missed targets": {"task": "labeling.alert_breaches", "schedule": 30.0, "options": {"expires": 60}},
     "train where labels have come": {
         "task": "learning.schedule_trainings",
         "schedule": 60.0,

@@ -99,7 +99,11 @@ cache = _Cache()
 def _look_up(key_digest: str) -> Principal | None:
     now = timezone.now()
     valid = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
-    key = ApiKey.objects.filter(valid, digest=key_digest).select_related("app__project").first()
+    key = (
+        ApiKey.objects.filter(valid, digest=key_digest, app__project__archived_at=None)
+        .select_related("app__project")
+        .first()
+    )
     if key is None:
         return None
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - timedelta(minutes=1))

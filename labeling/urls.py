@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, console, desk
+from labeling import api, case_actions, case_api, console, desk, hours
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
     path("adjudicate", desk.adjudicate, name="adjudicate"),
     path("cases", console.cases, name="cases"),
     path("cases/<int:case_id>", console.case, name="case"),
-    path("cases/<int:case_id>/resolve", console.resolve, name="case-resolve"),
-    path("cases/<int:case_id>/assign", console.assign, name="case-assign"),
+    path("cases/hours", hours.service_level, name="service-level"),
+    path("cases/views", console.views, name="case-views"),
+    path("cases/batch", case_actions.batch, name="case-batch"),
+    path("cases/batch/<int:batch_id>/undo", case_actions.undo_batch, name="case-batch-undo"),
+    path("cases/<int:case_id>/presence", console.presence, name="case-presence"),
+    path("cases/<int:case_id>/resolve", case_actions.answer, name="case-resolve"),
+    path("cases/<int:case_id>/assign", case_actions.assign, name="case-assign"),
+    path("cases/<int:case_id>/snooze", case_actions.snooze, name="case-snooze"),
+    path("cases/<int:case_id>/priority", case_actions.level, name="case-priority"),
+    path("cases/<int:case_id>/note", case_actions.note, name="case-note"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [
@@ -26,4 +34,12 @@ endpoints: list[URLPattern | URLResolver] = [
     path("tasks/<int:task_id>/flag", api.TaskFlag.as_view(), name="task-flag"),
     path("tasks/<int:task_id>/undo", api.TaskUndo.as_view(), name="task-undo"),
     path("agreement", api.Agreement.as_view(), name="agreement"),
+    path("escalations", case_api.Escalations.as_view(), name="escalations"),
+    path("escalations/<int:case_id>", case_api.EscalationDetail.as_view(), name="escalation"),
+    path("escalations/<int:case_id>/assign", case_api.EscalationAssign.as_view(), name="escalation-assign"),
+    path("escalations/<int:case_id>/snooze", case_api.EscalationSnooze.as_view(), name="escalation-snooze"),
+    path("escalations/<int:case_id>/priority", case_api.EscalationPriority.as_view(), name="escalation-priority"),
+    path("escalations/<int:case_id>/note", case_api.EscalationNote.as_view(), name="escalation-note"),
+    path("escalations/<int:case_id>/reply", case_api.EscalationReply.as_view(), name="escalation-reply"),
+    path("escalations/<int:case_id>/resolve", case_api.EscalationResolve.as_view(), name="escalation-resolve"),
 ]

@@ -12,8 +12,9 @@ from django.utils import timezone
 from feedback.models import Category, Inquiry, Job, Membership, Project, Role, Status, User
 from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
 from feedback.services import add_categories as services_add
-from labeling import queue, services
-from labeling.models import Annotation, LabelTask, SlotRole, TaskKind
+from labeling import queue, resolving, services
+from labeling.escalations import Hand
+from labeling.models import Annotation, Escalation, LabelTask, SlotRole, TaskKind
 from learning.models import RunState, Snapshot, TrainingRun
 from serving.models import DecisionRecord, ModelVersion, Stage
 
@@ -172,6 +173,13 @@ def open_cases(project: Project) -> list[Any]:
             inquiry=asked, reasons=[{"code": "app", "detail": "speaks to a person"}], priority=0.5
         ),
     ]
+
+
+def close_case(case: Escalation, agent: User, key: str = "refund", reply: str = "Done.", **how: Any) -> Escalation:
+    """Resolve a case as it is now."""
+    case.refresh_from_db()
+    hand = Hand(case.project_id, case.pk, case.version, agent.pk)
+    return resolving.resolve(hand, how=resolving.Resolution(category=key, reply=reply, **how))
 
 
 def train_once(project: Project, people: dict[str, User]) -> ModelVersion:
