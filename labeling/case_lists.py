@@ -20,7 +20,7 @@ from labeling.models import Escalation, EscalationState
 COUNT_LIMIT = 1_000
 PAGE_SIZE = 50
 # A clock that runs out within this is about to.
-SOON = timedelta(minutes=30)
+SOON = timedelta(minutes=15)
 
 
 class View(models.TextChoices):

@@ -52,7 +52,7 @@ EMPTY: dict[str, str | Promise] = {
     View.OPEN: gettext_lazy("Nobody waits."),
     View.MINE: gettext_lazy("No case is yours. Take one from Unassigned."),
     View.UNASSIGNED: gettext_lazy("Every case has somebody."),
-    View.BREACHING: gettext_lazy("No target is missed, and none will be within half an hour."),
+    View.BREACHING: gettext_lazy("No target is missed, and none will be within a quarter of an hour."),
     View.HIGH_RISK: gettext_lazy("No risky case is open."),
     View.SNOOZED: gettext_lazy("Nothing is set aside. A snoozed case comes back by itself."),
     View.RESOLVED: gettext_lazy("Nothing has been resolved yet."),
@@ -124,7 +124,6 @@ def _words() -> dict[str, str]:
         "chosen": _("{n} chosen"),
         "commands": _("{n} actions"),
         "no_command": _("No action matches."),
-        "draft": _("Your draft from before is back."),
     }
 
 
