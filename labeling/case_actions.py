@@ -7,6 +7,7 @@ says who was first, and keeps what was written.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -101,7 +102,7 @@ def level(request: HttpRequest, who: Visitor, case_id: int) -> HttpResponse:
 def note(request: HttpRequest, who: Visitor, case_id: int) -> HttpResponse:
     """Write a word to colleagues."""
     text = request.POST.get("text", "")
-    mine = {"project_id": who.project.pk, "case_id": case_id, "agent_id": who.user.pk, "text": text}
+    mine: dict[str, Any] = {"project_id": who.project.pk, "case_id": case_id, "agent_id": who.user.pk, "text": text}
     return _changed(request, who, case_id, lambda hand: escalations.note(**mine))
 
 

@@ -44,7 +44,7 @@ class ResolveForm(forms.Form):
     )  # fmt: skip
     outcome = forms.ChoiceField(label=gettext_lazy("Outcome"), choices=list(OUTCOMES.items()), initial=Outcome.ANSWERED)
     reply = forms.CharField(
-        label=gettext_lazy("Reply to the customer"), max_length=8000, required=False, widget=forms.Textarea(attrs={"rows": 6})
+        label=gettext_lazy("Reply to the customer"), max_length=8000, required=False, widget=forms.Textarea(attrs={"rows": 4})
     )  # fmt: skip
     prefer = forms.BooleanField(
         label=gettext_lazy("My reply is better than the automatic one"), required=False, initial=True

@@ -12,7 +12,7 @@ async function ask(region) {
     const headers = region.dataset.filled === before.etag && before.etag ? { "If-None-Match": before.etag } : {};
     const response = await fetch(url, { credentials: "same-origin", cache: "no-store", headers });
     if (response.status !== 200 || response.redirected || !region.isConnected) return;
-    const html = await response.text();
+    const html = (await response.text()).trim();
     if (region.contains(document.activeElement)) return;
     region.innerHTML = html;
     region.dataset.filled = response.headers.get("ETag") ?? "";
