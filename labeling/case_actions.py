@@ -19,9 +19,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from feedback.problems import Problem
-from labeling import batches, case_lists, case_page, escalations, resolving
+from labeling import case_batches, case_lists, case_page, case_resolving, escalations
 from labeling.access import AGENTS, LEADS, Visitor, page
-from labeling.batches import Act
+from labeling.case_batches import Act
 from labeling.case_forms import Pause, ResolveForm, pauses
 from labeling.case_page import LEVEL_NAMES, Shown, url, view_of
 from labeling.escalations import Hand
@@ -128,9 +128,9 @@ def answer(request: HttpRequest, who: Visitor, case_id: int) -> HttpResponse:
 
 def _answer(hand: Hand, form: ResolveForm) -> None:
     if form.keeps_open:
-        resolving.reply(hand, text=form.cleaned_data["reply"])
+        case_resolving.reply(hand, text=form.cleaned_data["reply"])
     else:
-        resolving.resolve(hand, how=form.resolution())
+        case_resolving.resolve(hand, how=form.resolution())
 
 
 def _onward(request: HttpRequest, who: Visitor, case_id: int, then: str, following: int | None) -> HttpResponse:
@@ -166,7 +166,7 @@ def batch(request: HttpRequest, who: Visitor) -> HttpResponse:
     if "confirmed" not in request.POST:
         return case_page.show(request, who, Shown(view, None, preview=_preview(request, who, versions, act)))
     try:
-        done = batches.act_on(project_id=who.project.pk, agent_id=who.user.pk, versions=versions, act=act)
+        done = case_batches.act_on(project_id=who.project.pk, agent_id=who.user.pk, versions=versions, act=act)
     except Problem as problem:
         messages.warning(request, problem.detail)
         return redirect(url("cases", who, view))
@@ -174,7 +174,7 @@ def batch(request: HttpRequest, who: Visitor) -> HttpResponse:
 
 
 def _versions(request: HttpRequest) -> dict[int, int]:
-    pairs = [p.partition(":")[::2] for p in request.POST.getlist("case")[: batches.LIMIT]]
+    pairs = [p.partition(":")[::2] for p in request.POST.getlist("case")[: case_batches.LIMIT]]
     return {int(a[:18]): int(b[:9]) for a, b in pairs if a.isascii() and b.isascii() and a.isdigit() and b.isdigit()}
 
 
@@ -211,7 +211,7 @@ def _preview(request: HttpRequest, who: Visitor, versions: dict[int, int], act: 
 def undo_batch(request: HttpRequest, who: Visitor, batch_id: int) -> HttpResponse:
     """Take back what was done to several cases."""
     try:
-        restored, left = batches.undo(project_id=who.project.pk, agent_id=who.user.pk, batch_id=batch_id)
+        restored, left = case_batches.undo(project_id=who.project.pk, agent_id=who.user.pk, batch_id=batch_id)
     except Problem as problem:
         messages.warning(request, problem.detail)
         return redirect(url("cases", who, view_of(request)))

@@ -18,7 +18,7 @@ from feedback.access import IsPerson, readable_project
 from feedback.models import Membership, Project, User
 from feedback.problems import Problem, invalid, not_found
 from feedback.visits import AGENTS
-from labeling import escalations, resolving
+from labeling import case_resolving, escalations
 from labeling.api import StrictSerializer
 from labeling.case_lists import story
 from labeling.case_models import CaseEntry, EntryKind, Level, Outcome
@@ -256,7 +256,7 @@ class EscalationReply(CaseAction):
         return self.answer(request, case_id, status=201)
 
     def act(self, hand: Hand, v: dict[str, Any]) -> None:
-        resolving.reply(hand, text=v["text"])
+        case_resolving.reply(hand, text=v["text"])
 
 
 class EscalationResolve(CaseAction):
@@ -269,4 +269,4 @@ class EscalationResolve(CaseAction):
 
     def act(self, hand: Hand, v: dict[str, Any]) -> None:
         given = {k: value for k, value in v.items() if k != "version"}
-        resolving.resolve(hand, how=resolving.Resolution(**given))
+        case_resolving.resolve(hand, how=case_resolving.Resolution(**given))

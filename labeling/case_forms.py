@@ -16,9 +16,9 @@ from feedback.models import Category, Reply
 from labeling import macros
 from labeling.access import Visitor
 from labeling.case_models import Outcome
+from labeling.case_resolving import Resolution
 from labeling.escalation import HORIZON, Calendar, open_spans
 from labeling.models import Escalation
-from labeling.resolving import Resolution
 
 OUTCOMES: dict[str, str | Promise] = {
     Outcome.ANSWERED: gettext_lazy("Answered"),

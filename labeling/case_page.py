@@ -20,14 +20,14 @@ from django.utils.translation import gettext_lazy
 from feedback.models import Event
 from labeling import case_lists
 from labeling.access import LEADS, Visitor
-from labeling.batches import Done
+from labeling.case_batches import Done
 from labeling.case_forms import OUTCOMES, ResolveForm, macros_for, pauses
 from labeling.case_lists import Clock, View, clock_of
 from labeling.case_models import CaseBatch, CaseEntry, EntryKind, Level
+from labeling.case_resolving import automatic_reply
 from labeling.escalation import Calendar
 from labeling.escalations import service_level
 from labeling.models import Escalation, EscalationState
-from labeling.resolving import automatic_reply
 from labeling.shortcuts import BOTH, CASES, Shortcuts, key_rows
 from labeling.spans import duration, since
 from labeling.wording import case_reasons

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, case_actions, case_api, console, desk, hours, proposals
+from labeling import api, case_actions, case_api, case_proposals, console, desk, hours
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
@@ -12,8 +12,8 @@ pages: list[URLPattern | URLResolver] = [
     path("cases", console.cases, name="cases"),
     path("cases/<int:case_id>", console.case, name="case"),
     path("cases/hours", hours.service_level, name="service-level"),
-    path("proposals", proposals.proposals, name="guideline-proposals"),
-    path("proposals/<int:finding_id>", proposals.decide, name="guideline-decide"),
+    path("proposals", case_proposals.proposals, name="guideline-proposals"),
+    path("proposals/<int:finding_id>", case_proposals.decide, name="guideline-decide"),
     path("cases/views", console.views, name="case-views"),
     path("cases/batch", case_actions.batch, name="case-batch"),
     path("cases/batch/<int:batch_id>/undo", case_actions.undo_batch, name="case-batch-undo"),

@@ -12,7 +12,7 @@ from django.utils import timezone
 from feedback.models import Category, Inquiry, Job, Membership, Project, Role, Status, User
 from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
 from feedback.services import add_categories as services_add
-from labeling import escalations, queue, resolving, services
+from labeling import case_resolving, escalations, queue, services
 from labeling.escalations import Hand
 from labeling.models import Annotation, Escalation, LabelTask, SlotRole, TaskKind
 from learning.models import RunState, Snapshot, TrainingRun
@@ -179,7 +179,7 @@ def close_case(case: Escalation, agent: User, key: str = "refund", reply: str = 
     """Resolve a case as it is now."""
     case.refresh_from_db()
     hand = Hand(case.project_id, case.pk, case.version, agent.pk)
-    return resolving.resolve(hand, how=resolving.Resolution(category=key, reply=reply, **how))
+    return case_resolving.resolve(hand, how=case_resolving.Resolution(category=key, reply=reply, **how))
 
 
 def work_on_cases(project: Project, people: dict[str, User]) -> list[Escalation]:

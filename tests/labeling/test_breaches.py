@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from feedback import outbox
 from feedback.models import OutboxEvent, OutboxState, Project, Role, User
-from labeling import escalations, resolving, services
+from labeling import case_resolving, escalations, services
 from labeling.breaches import alert_breaches
 from labeling.case_models import EntryKind, ServiceLevel
 from labeling.escalations import Hand
@@ -59,14 +59,14 @@ def test_each_clock_is_announced_once_however_often_beat_looks(case: Escalation,
 
 
 def test_a_reply_in_time_misses_nothing(case: Escalation, agent: User, in_minutes: Any) -> None:
-    resolving.reply(Hand(case.project_id, case.pk, case.version, agent.pk), text="We are on it.")
+    case_resolving.reply(Hand(case.project_id, case.pk, case.version, agent.pk), text="We are on it.")
     in_minutes(30)
     assert alert_breaches() == 0
 
 
 def test_a_resolved_case_misses_nothing(case: Escalation, agent: User, in_minutes: Any) -> None:
-    how = resolving.Resolution(category="refund", reply="Done.")
-    resolving.resolve(Hand(case.project_id, case.pk, case.version, agent.pk), how=how)
+    how = case_resolving.Resolution(category="refund", reply="Done.")
+    case_resolving.resolve(Hand(case.project_id, case.pk, case.version, agent.pk), how=how)
     in_minutes(600)
     assert alert_breaches() == 0
 

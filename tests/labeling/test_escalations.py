@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from feedback.models import Membership, OutboxEvent, Project, Role, User
 from feedback.problems import Problem
-from labeling import batches, escalations, resolving, services
-from labeling.batches import Act
+from labeling import case_batches, case_resolving, escalations, services
+from labeling.case_batches import Act
 from labeling.case_models import CaseEntry, CaseFinding, EntryKind, ServiceLevel
 from labeling.escalations import Hand
 from labeling.models import Escalation, Label, LabelTask, TaskKind
@@ -162,8 +162,8 @@ class TestHands:
         for act in (
             lambda: escalations.assign(foreign, to_id=None),
             lambda: escalations.set_level(foreign, level="low"),
-            lambda: resolving.reply(foreign, text="Hello"),
-            lambda: resolving.resolve(foreign, how=resolving.Resolution(category="refund", reply="Hello")),
+            lambda: case_resolving.reply(foreign, text="Hello"),
+            lambda: case_resolving.resolve(foreign, how=case_resolving.Resolution(category="refund", reply="Hello")),
             lambda: escalations.note(project_id=other_project.pk, case_id=case.pk, agent_id=outsider.pk, text="x"),
         ):
             with pytest.raises(Problem) as refused:
@@ -192,7 +192,7 @@ class TestResolving:
         stale = hand(case, second)
         close_case(case, agent, reply="First.")
         with pytest.raises(Problem) as refused:
-            resolving.resolve(stale, how=resolving.Resolution(category="fraud", reply="Second."))
+            case_resolving.resolve(stale, how=case_resolving.Resolution(category="fraud", reply="Second."))
         assert refused.value.kind == "case-resolved"
         assert [e.text for e in CaseEntry.objects.filter(kind=EntryKind.REPLY)] == ["First."]
         assert len(events("inquiry.resolved")) == 1
@@ -208,7 +208,7 @@ class TestResolving:
         case = open_case("app")
         given = {"category": "refund", "reply": "Done.", **how}
         with pytest.raises(Problem) as refused:
-            resolving.resolve(hand(case, agent), how=resolving.Resolution(**given))
+            case_resolving.resolve(hand(case, agent), how=case_resolving.Resolution(**given))
         assert (refused.value.status, refused.value.field) == (422, field)
         case.refresh_from_db()
         assert (case.state, case.version) == ("open", 1)
@@ -265,10 +265,10 @@ class TestResolving:
     def test_a_reply_stops_the_first_clock_and_keeps_the_case_open(self, open_case: Open, agent: User) -> None:
         case = open_case("angry")
         assert case.next_due_at == case.first_due_at
-        case = resolving.reply(hand(case, agent), text="We are looking into it.")
+        case = case_resolving.reply(hand(case, agent), text="We are looking into it.")
         assert (case.state, case.next_due_at) == ("open", case.resolve_due_at)
         first = case.first_response_at
-        case = resolving.reply(hand(case, agent), text="Found it.")
+        case = case_resolving.reply(hand(case, agent), text="Found it.")
         assert case.first_response_at == first
         assert [e["entry"] for e in events("escalation.replied")] == [e.pk for e in case.entries.order_by("pk")]
 
@@ -283,7 +283,7 @@ class TestBatches:
         one, two, touched = open_case("app"), open_case("app"), open_case("app")
         seen = self.versions(one, two, touched)
         escalations.assign(hand(touched, second), to_id=second.pk)
-        done = batches.act_on(project_id=project.pk, agent_id=agent.pk, versions=seen, act=Act("assign"))
+        done = case_batches.act_on(project_id=project.pk, agent_id=agent.pk, versions=seen, act=Act("assign"))
         assert (done.changed, done.left_alone) == ([one.pk, two.pk], [touched.pk])
         assert [c.assignee for c in Escalation.objects.order_by("pk")] == [agent, agent, second]
 
@@ -291,21 +291,23 @@ class TestBatches:
     def test_taking_back_restores_every_field(self, act: Act, project: Project, open_case: Open, agent: User) -> None:
         case = open_case("app")
         before = Escalation.objects.values().get()
-        done = batches.act_on(project_id=project.pk, agent_id=agent.pk, versions=self.versions(case), act=act)
+        done = case_batches.act_on(project_id=project.pk, agent_id=agent.pk, versions=self.versions(case), act=act)
         assert Escalation.objects.values().get() | {"version": 1} != before
-        assert batches.undo(project_id=project.pk, agent_id=agent.pk, batch_id=done.batch.pk) == ([case.pk], [])
+        assert case_batches.undo(project_id=project.pk, agent_id=agent.pk, batch_id=done.batch.pk) == ([case.pk], [])
         assert Escalation.objects.values().get() | {"version": 1} == before
         with pytest.raises(Problem, match="already"):
-            batches.undo(project_id=project.pk, agent_id=agent.pk, batch_id=done.batch.pk)
+            case_batches.undo(project_id=project.pk, agent_id=agent.pk, batch_id=done.batch.pk)
 
     def test_what_somebody_has_touched_since_is_not_taken_back(
         self, project: Project, open_case: Open, agent: User, second: User
     ) -> None:
         case = open_case("app")
-        done = batches.act_on(project_id=project.pk, agent_id=agent.pk, versions=self.versions(case), act=Act("assign"))
+        done = case_batches.act_on(
+            project_id=project.pk, agent_id=agent.pk, versions=self.versions(case), act=Act("assign")
+        )
         case.refresh_from_db()
         escalations.assign(hand(case, second), to_id=second.pk)
-        assert batches.undo(project_id=project.pk, agent_id=agent.pk, batch_id=done.batch.pk) == ([], [case.pk])
+        assert case_batches.undo(project_id=project.pk, agent_id=agent.pk, batch_id=done.batch.pk) == ([], [case.pk])
         case.refresh_from_db()
         assert case.assignee == second
 
@@ -313,7 +315,7 @@ class TestBatches:
     def test_a_wrong_value_changes_nothing(self, act: Act, project: Project, open_case: Open, agent: User) -> None:
         case = open_case("app")
         with pytest.raises(Problem) as refused:
-            batches.act_on(project_id=project.pk, agent_id=agent.pk, versions=self.versions(case), act=act)
+            case_batches.act_on(project_id=project.pk, agent_id=agent.pk, versions=self.versions(case), act=act)
         assert refused.value.status == 422
         case.refresh_from_db()
         assert case.version == 1
@@ -322,9 +324,11 @@ class TestBatches:
         self, project: Project, open_case: Open, agent: User, second: User
     ) -> None:
         case = open_case("app")
-        done = batches.act_on(project_id=project.pk, agent_id=agent.pk, versions=self.versions(case), act=Act("assign"))
+        done = case_batches.act_on(
+            project_id=project.pk, agent_id=agent.pk, versions=self.versions(case), act=Act("assign")
+        )
         with pytest.raises(Problem) as refused:
-            batches.undo(project_id=project.pk, agent_id=second.pk, batch_id=done.batch.pk)
+            case_batches.undo(project_id=project.pk, agent_id=second.pk, batch_id=done.batch.pk)
         assert refused.value.status == 404
 
 
@@ -342,7 +346,9 @@ def test_of_many_agents_at_once_exactly_one_resolves() -> None:
     def run(agent: User) -> None:
         try:
             barrier.wait()
-            resolving.resolve(hand(case, agent), how=resolving.Resolution(category="refund", reply=agent.username))
+            case_resolving.resolve(
+                hand(case, agent), how=case_resolving.Resolution(category="refund", reply=agent.username)
+            )
             results.append("resolved")
         except Problem as problem:
             results.append(problem.kind)
