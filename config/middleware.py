@@ -7,6 +7,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from feedback.problems import request_id
+
 Handler = Callable[[HttpRequest], HttpResponse]
 
 POLICY = (
@@ -20,6 +22,10 @@ BACK_OFFICE_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsaf
 )
 
 
+# Where plain endpoints may lie; every other path is a page's.
+FAST = ("/api/", "/feedback", "/enso.js")
+
+
 class ApiFastPath:
     """The plain endpoints carry their own authentication: sessions, CSRF, locale and messages are not for them."""
 
@@ -27,16 +33,18 @@ class ApiFastPath:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith("/api/"):
+        if not request.path_info.startswith(FAST):
             return self.get_response(request)
         try:
             match = resolve(request.path_info)
         except Resolver404:
             return self.get_response(request)
         if not hasattr(match.func, "enso_endpoint"):
-            return self.get_response(request)
-        response: HttpResponse = match.func(request, *match.args, **match.kwargs)
-        return response
+            response = self.get_response(request)
+            response.headers.setdefault("X-Request-Id", request_id(request))
+            return response
+        plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        return plain
 
 
 class ContentSecurityPolicy:

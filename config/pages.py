@@ -39,7 +39,7 @@ PLACES = (
 # Pages that stand under one place.
 WITHIN = {
     "case": "cases", "category": "categories", "settings": "categories", "people": "categories", "person": "categories",
-    "service-level": "categories", "guideline-proposals": "categories",
+    "service-level": "categories", "guideline-proposals": "categories", "category-guideline": "categories", "keys": "categories",
 }  # fmt: skip
 YEAR_SECONDS = 365 * 86_400
 

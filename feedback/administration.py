@@ -18,8 +18,6 @@ from feedback.problems import Problem, invalid, not_found
 from feedback.services import add_reply
 from feedback.texts import fault_in
 
-MAX_GUIDELINE = 8_000
-
 
 def change_settings(*, project_id: int, seen: int, fields: dict[str, Any]) -> None:
     """Write checked settings where nobody has changed the project since revision `seen`."""
@@ -41,7 +39,7 @@ def archive_project(*, project_id: int, on: bool) -> None:
 
 
 def change_category(*, project_id: int, category_id: int, seen: int, fields: dict[str, Any]) -> None:
-    """Write a category's checked fields; models are then taught what changed. Its guideline has a use case of its own."""
+    """Write a category's checked fields; models are then taught what changed. Its guideline is labeling's, where versions are kept."""
     with transaction.atomic():
         change_settings(project_id=project_id, seen=seen, fields={})
         if not Category.objects.filter(pk=category_id, project_id=project_id).update(**fields):
@@ -77,31 +75,6 @@ def move_category(*, project_id: int, category_id: int, by: int) -> None:
         for position, pk in enumerate(ids):
             Category.objects.filter(pk=pk).update(position=position)
         Project.objects.filter(pk=project_id).update(revision=F("revision") + 1)
-
-
-def change_guideline(*, project_id: int, category_id: int, text: str, author_id: int, known: str | None = None) -> bool:
-    """Write what annotators are told about a category; False where it says so already.
-
-    With `known` (the text that the author saw) somebody else's change in between is not overwritten: 409.
-    """
-    text = text.replace("\r\n", "\n").strip()
-    if text and (fault := fault_in(text, limit=MAX_GUIDELINE)):
-        raise invalid("guideline", f"The guideline {fault}.")
-    with transaction.atomic():
-        category = Category.objects.select_for_update().filter(pk=category_id, project_id=project_id).first()
-        if category is None:
-            raise not_found("category")
-        if category.guideline == text:
-            return False
-        if known is not None and category.guideline != known.replace("\r\n", "\n").strip():
-            raise overtaken()
-        category.guideline = text
-        category.save(update_fields=["guideline"])
-        Project.objects.filter(pk=project_id).update(revision=F("revision") + 1)
-        outbox.publish(
-            kind="guideline.changed", project_id=project_id, payload={"category": category_id, "author": author_id}
-        )
-    return True
 
 
 def write_reply(*, project_id: int, category_id: int, locale: str, text: str, slot: int | None = None) -> Reply:

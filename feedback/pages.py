@@ -164,30 +164,10 @@ def _category_page(request: HttpRequest, who: Visitor, found: Category, forms: d
     replies = Reply.objects.filter(category=found, active=True).order_by("locale", "slot")
     context = {
         "project": who.project, "category": found, "name": found.name_in(get_language() or "en"), "replies": replies,
-        "form": CategoryForm.of(found), "reply_form": ReplyForm(), "guideline": found.guideline, **forms,
+        "form": CategoryForm.of(found), "reply_form": ReplyForm(), **forms,
     }  # fmt: skip
     faulty = any(getattr(f, "errors", None) for f in forms.values())
-    return render(request, "feedback/category.html", context, status=422 if faulty or "fault" in forms else 200)
-
-
-@page(*LEADS)
-@require_POST
-def guideline(request: HttpRequest, who: Visitor, category_id: int) -> HttpResponse:
-    """Write what annotators are told about a category."""
-    found, text = _own(who, category_id), request.POST.get("guideline", "")
-    try:
-        changed = administration.change_guideline(
-            project_id=who.project.pk,
-            category_id=found.pk,
-            text=text,
-            author_id=who.user.pk,
-            known=request.POST.get("known", ""),
-        )
-    except Problem as problem:
-        # What was written stays in the field.
-        return _category_page(request, who, _own(who, category_id), {"guideline": text, "fault": told(problem)})
-    messages.success(request, _("Saved. Annotators see it from now on.") if changed else _("It says so already."))
-    return redirect("category", slug=who.project.slug, category_id=found.pk)
+    return render(request, "feedback/category.html", context, status=422 if faulty else 200)
 
 
 @page(*LEADS)

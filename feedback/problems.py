@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
+# RFC 9110 §11.6.1: the ways to prove who is calling.
+CHALLENGE = "Api-Key, Bearer"
 TITLES = {
     400: "Malformed request",
     401: "Not authenticated",
@@ -75,7 +77,7 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     if problem.status == 401:
-        response["WWW-Authenticate"] = "Api-Key"
+        response["WWW-Authenticate"] = CHALLENGE
     return response
 
 

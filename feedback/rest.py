@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404
-from rest_framework import exceptions
+from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from feedback.problems import CONTENT_TYPE, Problem, request_id
+from feedback.problems import CHALLENGE, CONTENT_TYPE, Problem, request_id
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Unknown fields are an error, never dropped."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
+        if unknown:
+            raise serializers.ValidationError(
+                {unknown[0]: f"There is no field {unknown[0]!r}. Remove it or check its spelling."}
+            )
+        return super().to_internal_value(data)
 
 
 def from_drf(exc: exceptions.APIException) -> Problem:
@@ -44,5 +56,5 @@ def drf_exception_handler(exc: Exception, context: dict[str, Any]) -> Response |
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     if problem.status == 401:
-        response["WWW-Authenticate"] = "Api-Key"
+        response["WWW-Authenticate"] = CHALLENGE
     return response

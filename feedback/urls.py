@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from feedback import api, jobs_api, pages, people_pages
+from feedback import api, jobs_api, page_events, pages, people_pages, privacy_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("feedback", api.feedback, name="feedback"),
+    path("inquiries/<uuid:inquiry_id>/reveal", privacy_api.InquiryReveal.as_view(), name="inquiry-reveal"),
     path("jobs", jobs_api.Jobs.as_view(), name="jobs"),
     path("jobs/<int:job_id>/cancel", jobs_api.JobCancel.as_view(), name="job-cancel"),
 ]
@@ -18,10 +19,15 @@ project_pages: list[URLPattern | URLResolver] = [
     path("settings/archive", pages.archive, name="archive"),
     path("categories", pages.categories, name="categories"),
     path("categories/<int:category_id>", pages.category, name="category"),
-    path("categories/<int:category_id>/guideline", pages.guideline, name="category-guideline"),
     path("categories/<int:category_id>/act", pages.category_act, name="category-act"),
     path("categories/<int:category_id>/reply", pages.reply, name="category-reply"),
     path("people", people_pages.members, name="people"),
     path("people/<int:user_id>", people_pages.member, name="person"),
 ]
 own_pages: list[URLPattern | URLResolver] = [path("projects", pages.projects, name="projects")]
+
+# What web pages of other origins ask for; short and stable, because it is written into their source.
+public: list[URLPattern | URLResolver] = [
+    path("feedback", page_events.feedback, name="page-feedback"),
+    path("enso.js", page_events.script, name="page-script"),
+]

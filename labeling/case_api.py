@@ -17,9 +17,9 @@ from rest_framework.views import APIView
 from feedback.access import IsPerson, readable_project
 from feedback.models import Membership, Project, User
 from feedback.problems import Problem, invalid, not_found
+from feedback.rest import StrictSerializer
 from feedback.visits import AGENTS
 from labeling import case_resolving, escalations
-from labeling.api import StrictSerializer
 from labeling.case_lists import story
 from labeling.case_models import CaseEntry, EntryKind, Level, Outcome
 from labeling.escalations import Hand

@@ -10,8 +10,8 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from feedback.administration import change_guideline
 from feedback.problems import Problem
+from labeling import guidelines
 from labeling.access import LEADS, Visitor, page
 from labeling.case_models import CaseFinding, FindingKind
 
@@ -51,10 +51,7 @@ def _accept(request: HttpRequest, who: Visitor, found: CaseFinding) -> None:
     assert found.category is not None
     text = "\n\n".join(filter(None, [found.category.guideline, found.text]))
     try:
-        change_guideline(
-            project_id=who.project.pk, category_id=found.category.pk, text=text, author_id=who.user.pk,
-            known=found.category.guideline,
-        )  # fmt: skip
+        guidelines.amend(category=found.category, text=text, author_id=who.user.pk)
     except Problem as problem:
         # It waits again: nothing of it was written.
         CaseFinding.objects.filter(pk=found.pk).update(decided_at=None, accepted=None)

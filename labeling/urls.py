@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, case_actions, case_api, case_proposals, console, desk, hours
+from labeling import api, case_actions, case_api, case_proposals, console, desk, guideline_pages, hours, reveal
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
@@ -23,6 +23,8 @@ pages: list[URLPattern | URLResolver] = [
     path("cases/<int:case_id>/snooze", case_actions.snooze, name="case-snooze"),
     path("cases/<int:case_id>/priority", case_actions.level, name="case-priority"),
     path("cases/<int:case_id>/note", case_actions.note, name="case-note"),
+    path("categories/<int:category_id>/guideline", guideline_pages.guideline, name="category-guideline"),
+    path("inquiries/<uuid:inquiry_id>/reveal", reveal.reveal, name="reveal"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [

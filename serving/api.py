@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from feedback import limits
 from feedback.access import readable_project
 from feedback.http import decode, endpoint, json_response, read_body
 from feedback.idempotency import key_from_header
@@ -99,6 +100,7 @@ def predict_batch(request: HttpRequest, principal: Principal) -> HttpResponse:
     principal.require_project(given.project)
     if not 0 < len(given.inquiries) <= MAX_BATCH:
         raise invalid("inquiries", f"Send 1 to {MAX_BATCH:,} inquiries.")
+    limits.spend(request, principal, len(given.inquiries) - 1)
     for i, one in enumerate(given.inquiries):
         _check_text(one.text, f"inquiries[{i}].text")
         principal.require_project(one.project)
@@ -185,6 +187,7 @@ class ModelAction(APIView):
         if not isinstance(principal, Principal):
             raise Problem(403, "missing-scope", "Send a key with the scope models:admin.")
         principal.require("models:admin")
+        principal.require_project(request.query_params.get("project"))
         version = ModelVersion.objects.filter(project_id=principal.project_id, number=number).first()
         if version is None:
             raise not_found("model")

@@ -11,8 +11,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0002_default_strategy'),
-        ('labeling', '0002_desk'),
+        ('feedback', '0040_label_policy'),
+        ('labeling', '0011_lanes_and_counters'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
