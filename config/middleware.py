@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from feedback.audit import acting
 from feedback.problems import request_id
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -45,6 +46,19 @@ class ApiFastPath:
             return response
         plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
         return plain
+
+
+class Acting:
+    """Whoever changes something is named in the audit: the signed-in person, or (added by the key's own check) the key."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD", "OPTIONS"):
+            return self.get_response(request)
+        with acting(user=request.user.pk, request=request_id(request)):
+            return self.get_response(request)
 
 
 class ContentSecurityPolicy:

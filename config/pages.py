@@ -35,11 +35,13 @@ PLACES = (
     ("cases", gettext_lazy("Escalations"), AGENTS),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
     ("categories", gettext_lazy("Manage"), LEADS),
+    ("exchange", gettext_lazy("Exchange"), frozenset({Role.LEAD, Role.ADMIN})),
 )
 # Pages that stand under one place.
 WITHIN = {
     "case": "cases", "category": "categories", "settings": "categories", "people": "categories", "person": "categories",
-    "service-level": "categories", "guideline-proposals": "categories", "category-guideline": "categories", "keys": "categories",
+    "service-level": "categories", "guideline-proposals": "categories", "category-guideline": "categories",
+    "keys": "categories", "audit": "categories",
 }  # fmt: skip
 YEAR_SECONDS = 365 * 86_400
 

@@ -16,6 +16,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from feedback import tokens
+from feedback.audit import note
 from feedback.models import ApiKey, ClientApp
 from feedback.principals import Cache, PublicPrincipal, allowance_of, digest, note_use
 from feedback.principals import Principal as Principal
@@ -156,6 +157,7 @@ def principal_of_key(secret: str) -> Principal:
     principal = cache.get(secret)
     if principal is None:
         raise Problem(401, "invalid-key", "This key is unknown, expired or revoked.")
+    note(key=principal.key_id, app=principal.app_id)
     return principal
 
 

@@ -7,5 +7,8 @@ class LabelingConfig(AppConfig):
     name = "labeling"
 
     def ready(self) -> None:
-        # Tasks and event consumers register by being imported.
-        from labeling import breaches  # noqa: F401
+        # Handlers of jobs, tasks and event consumers register by being imported: whoever runs them must know them.
+        from labeling import audited, breaches  # noqa: F401
+        from labeling.exchange import exports, label_import  # noqa: F401
+
+        audited.register()

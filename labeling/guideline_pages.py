@@ -45,7 +45,8 @@ def _write(who: Visitor, category: Category, text: str, *, known: str) -> str:
         category.refresh_from_db()
         if category.guideline.strip() != known.replace("\r\n", "\n").strip():
             return _(
-                "Somebody has changed the guideline since you opened it. Yours is below, unsaved, and theirs is the first version in the list."
+                "Somebody has changed the guideline since you opened it. Yours is below, unsaved, "
+                "and theirs is the first version in the list."
             )
         if text.strip() and fault_in(text, limit=guidelines.LONGEST):
             return _("The guideline holds control characters or is too long. Write plain text.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, case_actions, case_api, case_proposals, console, desk, guideline_pages, hours, reveal
+from labeling import api, audit, case_actions, case_api, case_proposals, console, desk, guideline_pages, hours, reveal
+from labeling.exchange import api as exchange_api
+from labeling.exchange import views as exchange
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
@@ -25,6 +27,15 @@ pages: list[URLPattern | URLResolver] = [
     path("cases/<int:case_id>/note", case_actions.note, name="case-note"),
     path("categories/<int:category_id>/guideline", guideline_pages.guideline, name="category-guideline"),
     path("inquiries/<uuid:inquiry_id>/reveal", reveal.reveal, name="reveal"),
+    path("exchange", exchange.exchange, name="exchange"),
+    path("exchange/live", exchange.live, name="exchange-live"),
+    path("exchange/import", exchange.import_file, name="exchange-import"),
+    path("exchange/export", exchange.export, name="exchange-export"),
+    path("exchange/labels", exchange.labels, name="exchange-labels"),
+    path("exchange/<int:exchange_id>/refused", exchange.faults, name="exchange-faults"),
+    path("exchange/<int:exchange_id>/file", exchange.made, name="exchange-file"),
+    path("exchange/<int:exchange_id>/cancel", exchange.cancel, name="exchange-cancel"),
+    path("audit", audit.audit, name="audit"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [
@@ -46,4 +57,5 @@ endpoints: list[URLPattern | URLResolver] = [
     path("escalations/<int:case_id>/note", case_api.EscalationNote.as_view(), name="escalation-note"),
     path("escalations/<int:case_id>/reply", case_api.EscalationReply.as_view(), name="escalation-reply"),
     path("escalations/<int:case_id>/resolve", case_api.EscalationResolve.as_view(), name="escalation-resolve"),
+    path("labels", exchange_api.labels, name="labels"),
 ]

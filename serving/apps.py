@@ -8,4 +8,6 @@ class ServingConfig(AppConfig):
 
     def ready(self) -> None:
         # Job handlers and event consumers register by being imported.
-        from serving import blocked, tasks  # noqa: F401
+        from serving import audited, blocked, exchange, tasks  # noqa: F401
+
+        audited.register()

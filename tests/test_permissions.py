@@ -21,9 +21,11 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from feedback import jobs
 from feedback.keys import SCOPES
-from feedback.models import Category, ClientApp, Inquiry, Project, Role, Status, User
+from feedback.models import Category, ClientApp, Inquiry, Job, Project, Role, Status, User
 from feedback.services import NewInquiry, create_project, record_inquiry
 from labeling import services as labeling_services
+from labeling.exchange.files import keep_file
+from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
 from serving.models import DecisionRecord, ModelVersion
 from tests.conftest import CATEGORIES, make_key, make_person
@@ -59,6 +61,15 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "case": dict.fromkeys(METHODS, AGENTS),
     "case-resolve": {"POST": AGENTS},
     "case-assign": {"POST": AGENTS},
+    "exchange": {"GET": LEADS},
+    "exchange-live": {"GET": LEADS},
+    "exchange-import": {"POST": LEADS},
+    "exchange-export": {"POST": LEADS},
+    "exchange-labels": {"GET": LEADS},
+    "exchange-faults": {"GET": LEADS},
+    "exchange-file": {"GET": LEADS},
+    "exchange-cancel": {"POST": LEADS},
+    "audit": {"GET": LEADS},
     "loop": dict.fromkeys(METHODS, MEMBERS),
     "loop-live": dict.fromkeys(METHODS, MEMBERS),
     "decision": dict.fromkeys(METHODS, AGENTS),
@@ -75,6 +86,7 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "task-flag": {"POST": LABELERS},
     "task-undo": {"POST": LABELERS},
     "agreement": {"GET": MEMBERS | key("labels:read")},
+    "labels": {"GET": key("labels:read")},
     "inquiries": {"POST": key("inquiries:write")},
     "inquiry": {"GET": key("inquiries:read")},
     "inquiry-escalate": {"POST": key("escalations:write")},
@@ -162,8 +174,13 @@ def make_site(slug: str, name: str) -> Site:
         project=project, number=1, encoder_sha="e" * 64, manifest_sha="m" * 64, kind=name
     )
     job = jobs.enqueue(kind="train", project_id=project.pk)
+    file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
+    made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
+    Job.objects.filter(pk=made.pk).update(result={"file": file.pk})
+    ImportFault.objects.create(job=made, row=1, field=name, advice=name)
     objects = {
-        "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk, "number": model.number,
+        "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
+        "exchange_id": made.pk, "number": model.number,
     }  # fmt: skip
     return Site(project, objects)
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0040_label_policy'),
+        ('feedback', '0050_audit'),
     ]
 
     operations = [

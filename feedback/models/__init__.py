@@ -1,6 +1,7 @@
 """The schema of what apps and customers send, and of the mechanisms that all four apps share."""
 
 from feedback.models.accounts import Membership, Role, User
+from feedback.models.audit import AuditEvent
 from feedback.models.credentials import ApiKey, TokenIssuer
 from feedback.models.events import Event, InquiryScore, Kind, ScoreCell
 from feedback.models.inquiries import Fold, Inquiry, Status
@@ -10,6 +11,7 @@ from feedback.models.projects import Category, ClientApp, Project, Reply
 
 __all__ = [
     "ApiKey",
+    "AuditEvent",
     "Category",
     "ClientApp",
     "Delivery",

@@ -11,8 +11,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0040_label_policy'),
-        ('labeling', '0011_lanes_and_counters'),
+        ('feedback', '0050_audit'),
+        ('labeling', '0041_audit'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

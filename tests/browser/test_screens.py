@@ -64,6 +64,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "projects": ("boss", "/projects", ".list"),
     "welcome": (None, "/welcome/LINK", "main form"),
     "loop": ("lead", "/p/shop/loop", ".strip"),
+    "exchange": ("lead", "/p/shop/exchange", ".records form"),
+    "audit": ("lead", "/p/shop/audit", ".trail li"),
     "preferences": ("annotator", "/preferences", "main form"),
     "not-allowed": ("annotator", "/p/shop/cases", "h1"),
 }
