@@ -27,6 +27,7 @@ app.conf.beat_schedule = {
     "sweep orphaned events": {"task": "feedback.sweep_orphans", "schedule": 600.0, "options": {"expires": 1200}},
     "send webhook notices": {"task": "feedback.send_notices", "schedule": 5.0, "options": {"expires": 10}},
     "re-send lost jobs": {"task": "feedback.sweep_jobs", "schedule": 5.0, "options": {"expires": 10}},
+    "announce missed targets": {"task": "labeling.alert_breaches", "schedule": 30.0, "options": {"expires": 60}},
     "train where labels have come": {
         "task": "learning.schedule_trainings",
         "schedule": 60.0,

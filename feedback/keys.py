@@ -113,7 +113,8 @@ def revoke_key(*, key_id: int) -> bool:
 def _valid_key(key_digest: str, *, public: bool) -> ApiKey | None:
     now = timezone.now()
     valid = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now)) & Q(public_key__isnull=not public)
-    key = ApiKey.objects.filter(valid, digest=key_digest).select_related("app__project").first()
+    usable = ApiKey.objects.filter(valid, digest=key_digest, app__project__archived_at=None)
+    key = usable.select_related("app__project").first()
     if key is not None:
         note_use(ApiKey.objects.filter(pk=key.pk), key.last_used_at)
     return key

@@ -6,7 +6,9 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
+from labeling.case_models import Level, Outcome
 from labeling.quality_models import (
     AgreementTally,
     AnnotatorDay,
@@ -335,8 +337,24 @@ class Escalation(models.Model):
     assignee = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     category = models.ForeignKey("feedback.Category", on_delete=models.PROTECT, null=True, related_name="+")
     reply_text = models.TextField(default="", blank=True)
-    opened_at = models.DateTimeField(auto_now_add=True)
+    outcome = models.CharField(max_length=10, choices=Outcome, default="", blank=True)
+    opened_at = models.DateTimeField(default=timezone.now)
     resolved_at = models.DateTimeField(null=True)
+
+    # What its priority rests on (labeling/escalation.py): points are `priority`, cases are served in the order of `standing`.
+    level = models.CharField(max_length=8, choices=Level, default=Level.LOW)
+    high_risk = models.BooleanField(default=False)
+    standing = models.DateTimeField(default=timezone.now)
+    # Raised with every change: whoever acts names the version that they saw.
+    version = models.PositiveIntegerField(default=1)
+    snoozed_until = models.DateTimeField(null=True)
+    first_due_at = models.DateTimeField(null=True)
+    resolve_due_at = models.DateTimeField(null=True)
+    # The earlier of the two that still count.
+    next_due_at = models.DateTimeField(null=True)
+    first_response_at = models.DateTimeField(null=True)
+    first_breached_at = models.DateTimeField(null=True)
+    resolve_breached_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -346,9 +364,11 @@ class Escalation(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["project", "-priority", "opened_at"], condition=Q(state="open"), name="escalation_open"
-            ),
+            # The list of a project, most urgent first.
+            models.Index(fields=["project", "standing", "id"], condition=Q(state="open"), name="escalation_open"),
+            # Clocks that run out, in all projects (the alert) and in one (the view "Breaching").
+            models.Index(fields=["next_due_at"], condition=Q(state="open"), name="escalation_due"),
+            models.Index(fields=["project", "-resolved_at"], condition=Q(state="resolved"), name="escalation_done"),
         ]
 
     def __str__(self) -> str:

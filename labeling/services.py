@@ -1,4 +1,4 @@
-"""Use cases of labeling/: opening tasks, taking answers, settling labels, resolving escalations."""
+"""Use cases of labeling/: opening tasks, taking answers, settling labels."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from feedback import outbox
 from feedback.models import Category, Inquiry, Membership, Project, Role
 from feedback.problems import Problem, invalid, not_found
 from labeling import days, hot, queue, resolving
+from labeling.escalations import open_escalation
 from labeling.models import (
     Annotation,
-    Escalation,
-    EscalationState,
     GoldItem,
     Label,
     LabelSource,
@@ -35,7 +32,7 @@ __all__ = [
     "import_label",
     "open_escalation",
     "open_task",
-    "resolve_escalation",
+    "settle_by_agent",
     "settle_label",
     "withdraw_label",
 ]
@@ -69,21 +66,6 @@ def open_task(
     skill = suggestion.pk if suggestion and suggestion.restricted else 0
     queue.open_slots(task, language=language_of(inquiry.locale), skill=skill, patience_days=patience)
     return task
-
-
-def open_escalation(*, inquiry: Inquiry, reasons: list[dict[str, Any]], priority: float) -> Escalation:
-    """A customer waits for a person. One open escalation per inquiry: a second call returns the first."""
-    escalation, opened = Escalation.objects.get_or_create(
-        inquiry=inquiry, state=EscalationState.OPEN,
-        defaults={"project_id": inquiry.project_id, "reasons": reasons, "priority": priority},
-    )  # fmt: skip
-    if opened:
-        _announce("escalation.opened", escalation)
-    return escalation
-
-
-def _announce(kind: str, escalation: Escalation) -> None:
-    outbox.publish(kind=kind, project_id=escalation.project_id, payload={"escalation": escalation.pk})
 
 
 def slot_roles(*, user_id: int, project_id: int) -> list[str]:
@@ -191,26 +173,7 @@ def lease_lost() -> Problem:
     return Problem(409, "lease-lost", "Your lease on this task ran out. Take the next one.", field="token")
 
 
-def resolve_escalation(*, escalation_id: int, agent_id: int, category_id: int, reply_text: str) -> Escalation:
-    """An agent has answered: the category is a label, and a label task for the same inquiry is settled by it."""
-    with transaction.atomic():
-        escalation = Escalation.objects.select_for_update().select_related("inquiry").get(pk=escalation_id)
-        if escalation.state == EscalationState.RESOLVED:
-            return escalation
-        escalation.state, escalation.category_id, escalation.reply_text = (
-            EscalationState.RESOLVED,
-            category_id,
-            reply_text,
-        )
-        escalation.assignee_id, escalation.resolved_at = agent_id, timezone.now()
-        escalation.save()
-        settle_label(inquiry=escalation.inquiry, category_id=category_id, source=LabelSource.AGENT)
-        _settle_by_agent(escalation.inquiry, category_id)
-        _announce("escalation.resolved", escalation)
-    return escalation
-
-
-def _settle_by_agent(inquiry: Inquiry, category_id: int) -> None:
+def settle_by_agent(inquiry: Inquiry, category_id: int) -> None:
     """Nobody needs to label what an agent has decided. An audit task stays: it must be answered blind, as it was drawn."""
     open_ones = LabelTask.objects.select_for_update().exclude(kind=TaskKind.AUDIT)
     task = open_ones.filter(inquiry=inquiry, state__in=[TaskState.OPEN, TaskState.DISPUTED]).first()

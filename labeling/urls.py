@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import agreement_api, api, audit, console, desk, desk_api, quality, reveal, webhook_pages
+from labeling import (
+    agreement_api,
+    api,
+    audit,
+    case_actions,
+    case_api,
+    case_proposals,
+    console,
+    desk,
+    desk_api,
+    guideline_pages,
+    hours,
+    quality,
+    reveal,
+    webhook_pages,
+)
 from labeling.exchange import api as exchange_api
 from labeling.exchange import views as exchange
 
@@ -16,8 +31,19 @@ pages: list[URLPattern | URLResolver] = [
     path("quality/clear-leases", quality.clear_leases, name="clear-leases"),
     path("cases", console.cases, name="cases"),
     path("cases/<int:case_id>", console.case, name="case"),
-    path("cases/<int:case_id>/resolve", console.resolve, name="case-resolve"),
-    path("cases/<int:case_id>/assign", console.assign, name="case-assign"),
+    path("cases/hours", hours.service_level, name="service-level"),
+    path("proposals", case_proposals.proposals, name="guideline-proposals"),
+    path("proposals/<int:finding_id>", case_proposals.decide, name="guideline-decide"),
+    path("cases/views", console.views, name="case-views"),
+    path("cases/batch", case_actions.batch, name="case-batch"),
+    path("cases/batch/<int:batch_id>/undo", case_actions.undo_batch, name="case-batch-undo"),
+    path("cases/<int:case_id>/presence", console.presence, name="case-presence"),
+    path("cases/<int:case_id>/resolve", case_actions.answer, name="case-resolve"),
+    path("cases/<int:case_id>/assign", case_actions.assign, name="case-assign"),
+    path("cases/<int:case_id>/snooze", case_actions.snooze, name="case-snooze"),
+    path("cases/<int:case_id>/priority", case_actions.level, name="case-priority"),
+    path("cases/<int:case_id>/note", case_actions.note, name="case-note"),
+    path("categories/<int:category_id>/guideline", guideline_pages.guideline, name="category-guideline"),
     path("inquiries/<uuid:inquiry_id>/reveal", reveal.reveal, name="reveal"),
     path("exchange", exchange.exchange, name="exchange"),
     path("exchange/live", exchange.live, name="exchange-live"),
@@ -51,5 +77,13 @@ endpoints: list[URLPattern | URLResolver] = [
     path("reliability", agreement_api.Reliability.as_view(), name="reliability"),
     path("gold", agreement_api.Gold.as_view(), name="gold"),
     path("qualifications", agreement_api.Qualifications.as_view(), name="qualifications"),
+    path("escalations", case_api.Escalations.as_view(), name="escalations"),
+    path("escalations/<int:case_id>", case_api.EscalationDetail.as_view(), name="escalation"),
+    path("escalations/<int:case_id>/assign", case_api.EscalationAssign.as_view(), name="escalation-assign"),
+    path("escalations/<int:case_id>/snooze", case_api.EscalationSnooze.as_view(), name="escalation-snooze"),
+    path("escalations/<int:case_id>/priority", case_api.EscalationPriority.as_view(), name="escalation-priority"),
+    path("escalations/<int:case_id>/note", case_api.EscalationNote.as_view(), name="escalation-note"),
+    path("escalations/<int:case_id>/reply", case_api.EscalationReply.as_view(), name="escalation-reply"),
+    path("escalations/<int:case_id>/resolve", case_api.EscalationResolve.as_view(), name="escalation-resolve"),
     path("labels", exchange_api.labels, name="labels"),
 ]
