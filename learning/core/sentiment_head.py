@@ -73,7 +73,7 @@ def learn(
     scale = max(float(np.sqrt((z * z).sum(axis=1).mean())), 1e-9)
     problem = _Problem(np.concatenate([x, z / scale, np.ones((len(x), 1))], axis=1), z, np.eye(len(TONES))[tones], w)
     folds = stratified_folds(tones, FOLDS, np.random.default_rng(seed), groups=groups)
-    tried = problem.held_out(folds) if folds.max() else {GRID[0]: z}
+    tried = problem.held_out(folds, tones) if folds.max() else {GRID[0]: z}
     losses = {C: cal.log_loss(scores, tones, w) for C, scores in tried.items()}
     C = min(losses, key=lambda c: losses[c])
     temperature, p = cal.crossfit(tried[C], tones, folds) if folds.max() else (1.0, cal.softmax(z))
@@ -97,32 +97,41 @@ class _Problem:
     def fit(self, C: float, start: Matrix | None = None, *, exact: bool = True) -> Matrix:
         """θ [m, 3] by L-BFGS; strictly convex, so the start changes only the time. Choosing C needs no ``exact`` solution."""
         shape = (self.features.shape[1], self.targets.shape[1])
+        features = self.features if exact else self.features.astype(np.float32)
         penalty = 1.0 / (C * float(self.weights.sum()))
         share = (self.weights / self.weights.sum())[:, None]
 
         def objective(flat: Matrix) -> tuple[float, Matrix]:
             theta = flat.reshape(shape)
-            log_p = cal.log_softmax(self.offset + self.features @ theta)
+            log_p = cal.log_softmax(self.offset + features @ theta.astype(features.dtype))
             loss = -float((share * self.targets * log_p).sum()) + penalty / 2 * float(flat @ flat)
-            slope = self.features.T @ ((np.exp(log_p) - self.targets) * share) + penalty * theta
-            return loss, slope.ravel()
+            wrong = ((np.exp(log_p) - self.targets) * share).astype(features.dtype)
+            return loss, (features.T @ wrong + penalty * theta).ravel().astype(np.float64)
 
         first = np.zeros(shape) if start is None else start
         ends = {"maxiter": 500, "gtol": 1e-6} if exact else {"maxiter": 60, "gtol": 1e-4}
         found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=ends)
         return np.asarray(found.x, dtype=np.float64).reshape(shape)
 
-    def held_out(self, folds: Ints) -> dict[float, Matrix]:
-        """For each C, scores [n, 3] of each row by a fit that has not seen the row's fold."""
-        scores = {C: np.zeros_like(self.offset) for C in GRID}
-        for fold in range(int(folds.max()) + 1):
-            out = folds == fold
-            seen = _Problem(self.features[~out], self.offset[~out], self.targets[~out], self.weights[~out])
-            theta = None
-            for C, table in scores.items():
-                theta = seen.fit(C, theta, exact=False)
+    def held_out(self, folds: Ints, tones: Ints) -> dict[float, Matrix]:
+        """For each C, scores [n, 3] of each row by a fit that has not seen the row's fold; no further than the loss falls."""
+        parts = [(folds == k, self._without(folds == k)) for k in range(int(folds.max()) + 1)]
+        starts: list[Matrix | None] = [None] * len(parts)
+        scores: dict[float, Matrix] = {}
+        losses: list[float] = []
+        for C in GRID:
+            table = np.zeros_like(self.offset)
+            for k, (out, seen) in enumerate(parts):
+                starts[k] = theta = seen.fit(C, starts[k], exact=False)
                 table[out] = self.offset[out] + self.features[out] @ theta
+            scores[C] = table
+            losses.append(cal.log_loss(table, tones, self.weights))
+            if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+                break
         return scores
+
+    def _without(self, out: npt.NDArray[np.bool_]) -> _Problem:
+        return _Problem(self.features[~out], self.offset[~out], self.targets[~out], self.weights[~out])
 
 
 def _folded(theta: Matrix, prior: ToneHead, scale: float) -> ToneHead:
