@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LogisticRegressionCV
 
 from benchmarks import harness, probes
 from learning.core.sentiment_head import learn
@@ -122,13 +123,19 @@ def with_anchors(prior: ToneHead) -> Fit:
 
 
 def without_anchors(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Probabilities of all three tones by a plain probe (a tone without a pair gets none)."""
-    seen, known = np.unique(y, return_inverse=True)
-    probe = probes.fit_logistic(x, known, seed=0)
+    """Probabilities of all three tones by plain logistic regression, C by cross-validation (a tone without a pair gets none)."""
+    model = LogisticRegressionCV(
+        Cs=probes.STRENGTHS,
+        cv=probes.FOLDS,
+        scoring="neg_log_loss",
+        max_iter=1000,
+        l1_ratios=(0,),
+        use_legacy_attributes=False,
+    ).fit(x, y)
 
     def predict(rows: np.ndarray) -> np.ndarray:
         p = np.zeros((len(rows), len(TONES)))
-        p[:, seen] = probe.probabilities(rows)
+        p[:, model.classes_] = model.predict_proba(rows)
         return p
 
     return predict

@@ -66,7 +66,7 @@ def test_ratings_at_random_make_the_head_claim_nothing(world):
 
 def test_the_folded_head_is_the_regression_around_the_anchors(world):
     draw, prior = world
-    x, tones = draw(60, 1)
+    x, _ = draw(60, 1)
     z, scale = prior.logits(x), 1.7
     theta = np.random.default_rng(0).normal(0, 1, (D + 4, 3))
     expected = z + np.concatenate([x, z / scale, np.ones((60, 1))], axis=1) @ theta
