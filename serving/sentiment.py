@@ -85,7 +85,7 @@ class _Ridge:
         self._values = np.maximum(values, 0.0)
 
     def _shrunk(self, penalty: float) -> Floats:
-        return self._values + penalty * max(float(self._values.mean()), 1e-12)
+        return np.asarray(self._values + penalty * max(float(self._values.mean()), 1e-12), dtype=np.float64)
 
     def left_out(self, penalty: float, groups: NDArray[np.int64]) -> Floats:
         """Scores [n, k] of each row by a fit without its group (the block form of the leave-one-out identity)."""
