@@ -1,6 +1,6 @@
 """What sentiment knows before any feedback, and after 200, 1,000 and 3,000 rating + comment pairs.
 
-    python -m benchmarks.sentiment --data DIR [--japanese DIR] [--inquiries DIR] [--pairs 200,1000,3000] [--seeds 5] [--fine-tune]
+    python -m benchmarks.sentiment --data DIR [--japanese DIR] [--inquiries DIR] [--pairs 200,1000,3000] [--seeds 5]
 
 ``--data`` holds train.csv and test.csv (text,label with labels 0 and 1); ``--japanese`` holds one CSV with the columns
 text,label,usage and labels −1, 0, 1, split by ``usage``. Pairs are drawn from the training part, a new draw per seed; the test
@@ -51,8 +51,6 @@ def main() -> None:
     parser.add_argument("--inquiries", type=Path, help="directory whose test.csv states problems without anger")
     parser.add_argument("--pairs", default="200,1000,3000", help="how many rating + comment pairs")
     parser.add_argument("--seeds", type=int, default=5, help="draws of the pairs")
-    parser.add_argument("--fine-tune", action="store_true", help="also tune the encoder's last layers on the pairs")
-    parser.add_argument("--tune-seeds", type=int, default=1, help="draws that are fine-tuned")
     args = parser.parse_args()
     if args.quick:
         args.seeds, args.pairs = min(args.seeds, 2), "200"
@@ -109,8 +107,6 @@ def measured(comments: Comments, args: argparse.Namespace) -> dict[str, Any]:
         draws = [np.random.default_rng([args.seed, s]).permutation(len(x))[:n] for s in range(args.seeds)]
         runs = {"enso": [timed(with_anchors(prior), x[d], y[d], unseen, truth) for d in draws]}
         runs["plain"] = [timed(without_anchors, x[d], y[d], unseen, truth) for d in draws]
-        if args.fine_tune and n == sizes[-1] and comments.encoder.name != "ngram":
-            runs["fine_tuned"] = [tuned(comments, d, prior, args) for d in draws[: args.tune_seeds]]
         found[f"pairs_{n}"] = {name: spread(rows) for name, rows in runs.items()}
     return found
 
@@ -145,16 +141,6 @@ def timed(fit: Fit, x: np.ndarray, y: np.ndarray, unseen: np.ndarray, truth: np.
     start = time.process_time()
     predict = fit(x, y)
     return {**judged(predict(unseen), truth), "fit_cpu_s": time.process_time() - start}
-
-
-def tuned(comments: Comments, rows: np.ndarray, prior: ToneHead, args: argparse.Namespace) -> dict[str, float]:
-    """The head and the encoder's last layers learned together from the same pairs."""
-    from learning.core.sentiment_tuning import fine_tune
-
-    start = time.process_time()
-    model = fine_tune([comments.train[0][i] for i in rows], comments.train[1][rows], seed=args.seed)
-    spent = time.process_time() - start
-    return {**judged(model.probabilities(comments.test[0]), comments.test[1]), "fit_cpu_s": spent}
 
 
 def judged(p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
