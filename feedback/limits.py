@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rest_framework.request import Request
@@ -262,7 +262,7 @@ def _take(request: HttpRequest, buckets: Sequence[Bucket], cost: float) -> None:
         )
 
 
-def mark(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def mark(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """The rate-limit headers of what the request was charged, if it was."""
     verdict: Verdict | None = getattr(request, "enso_limit", None)
     if verdict is not None:
