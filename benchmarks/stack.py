@@ -51,6 +51,13 @@ class Stack:
             raise SystemExit(f"manage.py {arguments[0]} failed: {done.stderr[-2000:]}")
         return done.stdout
 
+    def python(self, code: str) -> str:
+        """Run a few lines of Python in the stack's environment; what they print."""
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
     def __enter__(self) -> Stack:
         command = [sys.executable, "manage.py", "run", "--port", "8600", "--web-workers", str(self.web_workers)]
         self.process = subprocess.Popen(

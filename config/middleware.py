@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from feedback.audit import acting
 from feedback.problems import Problem, problem_response, request_id
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -17,6 +18,10 @@ POLICY = (
 )
 
 
+# Where plain endpoints may lie; every other path is a page's.
+FAST = ("/api/", "/feedback", "/enso.js")
+
+
 class ApiFastPath:
     """The plain endpoints carry their own authentication: sessions, CSRF, locale and messages are not for them."""
 
@@ -24,8 +29,10 @@ class ApiFastPath:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith("/api/"):
+        if not request.path_info.startswith(FAST):
             return self.get_response(request)
+        if "%00" in request.META.get("QUERY_STRING", "") or "\x00" in request.path_info:
+            return problem_response(request, Problem(400, "malformed", "The address holds a NUL character: remove it."))
         try:
             match = resolve(request.path_info)
         except Resolver404:
@@ -36,6 +43,19 @@ class ApiFastPath:
             return response
         plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
         return plain
+
+
+class Acting:
+    """Whoever changes something is named in the audit: the signed-in person, or (added by the key's own check) the key."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD", "OPTIONS"):
+            return self.get_response(request)
+        with acting(user=request.user.pk, request=request_id(request)):
+            return self.get_response(request)
 
 
 class ContentSecurityPolicy:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from psycopg_pool import PoolTimeout
 
@@ -18,14 +18,14 @@ from feedback.keys import Principal, principal_of
 from feedback.problems import Problem, internal_error, problem_response, request_id, unavailable
 
 T = TypeVar("T")
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 MAX_BODY = 8 * 2**20
 _AT = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
-def endpoint(*methods: str, scope: str, cost: float = 1.0) -> Callable[[Callable[..., HttpResponse]], View]:
+def endpoint(*methods: str, scope: str, cost: float = 1.0) -> Callable[[View], View]:
     """A plain view `(request, principal, …)` behind a key with `scope`; every error leaves as problem+json.
 
     A request costs `cost` units of the key's limit; a view that does more work for a larger body calls `limits.spend`.
@@ -39,15 +39,13 @@ def endpoint(*methods: str, scope: str, cost: float = 1.0) -> Callable[[Callable
     return guard(admit, (methods, scope))
 
 
-def guard(
-    admit: Callable[[HttpRequest], Any], described: tuple[tuple[str, ...], str]
-) -> Callable[[Callable[..., HttpResponse]], View]:
+def guard(admit: Callable[[HttpRequest], Any], described: tuple[tuple[str, ...], str]) -> Callable[[View], View]:
     """A plain view `(request, caller, …)` whose caller `admit` finds; errors, limits and the request id are said alike."""
 
-    def decorate(view: Callable[..., HttpResponse]) -> View:
+    def decorate(view: View) -> View:
         @csrf_exempt  # a key in a header is not sent by a browser on its own
         @functools.wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 response = view(request, admit(request), *args, **kwargs)
                 response["X-Request-Id"] = request_id(request)

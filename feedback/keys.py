@@ -16,6 +16,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from feedback import tokens
+from feedback.audit import note
 from feedback.models import ApiKey, ClientApp
 from feedback.principals import Cache, PublicPrincipal, allowance_of, digest, note_use
 from feedback.principals import Principal as Principal
@@ -95,6 +96,15 @@ def rotate_key(*, key_id: int, overlap: timedelta) -> tuple[ApiKey, str]:
     return fresh
 
 
+def find_key(prefix: str) -> ApiKey:
+    """The key whose shown prefix this is (or begins so); LookupError where there is none or more than one."""
+    wanted = prefix.removesuffix("…")
+    found = list(ApiKey.objects.filter(prefix__startswith=wanted[:12]).select_related("app__project")[:2])
+    if len(found) != 1 or not wanted:
+        raise LookupError(f"{'More than one key begins' if found else 'No key begins'} with {wanted!r}: see list_keys.")
+    return found[0]
+
+
 def revoke_key(*, key_id: int) -> bool:
     """End a key now (within CACHE_SECONDS everywhere); False when it was revoked before."""
     return bool(ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=timezone.now()))
@@ -146,6 +156,7 @@ def principal_of_key(secret: str) -> Principal:
     principal = cache.get(secret)
     if principal is None:
         raise Problem(401, "invalid-key", "This key is unknown, expired or revoked.")
+    note(key=principal.key_id, app=principal.app_id)
     return principal
 
 

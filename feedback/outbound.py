@@ -39,13 +39,16 @@ def _open(parts: SplitResult, seconds: float) -> Iterator[http.client.HTTPConnec
         connection.connect()
         assert connection.sock is not None
         # A server that sends a byte now and then never runs into a socket's timeout: this ends it.
-        alarm = threading.Timer(seconds, _shut, [connection.sock])
+        late = threading.Event()
+        alarm = threading.Timer(seconds, _shut, [connection.sock, late])
         alarm.daemon = True
         alarm.start()
         try:
             yield connection
         finally:
             alarm.cancel()
+        if late.is_set():  # an answer without a length just looks shorter then
+            raise Unreachable(f"{parts.hostname} took longer than {seconds:g} s.")
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{parts.hostname} did not answer properly ({type(error).__name__}).") from error
     finally:
@@ -106,7 +109,8 @@ def _connection(parts: SplitResult, address: Address, seconds: float) -> http.cl
     return connection
 
 
-def _shut(sock: socket.socket) -> None:
+def _shut(sock: socket.socket, late: threading.Event) -> None:
+    late.set()
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -125,4 +129,6 @@ def _body(connection: http.client.HTTPConnection, parts: SplitResult, most: int)
     body = answer.read(most + 1)
     if len(body) > most:
         raise Unreachable(f"{parts.hostname} sent more than {most:,} bytes.")
+    if answer.length:  # what was announced and did not come
+        raise Unreachable(f"{parts.hostname} stopped in the middle of its answer.")
     return body

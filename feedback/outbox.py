@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -47,6 +47,15 @@ def publish(*, kind: str, project_id: int | None, payload: dict[str, Any]) -> Ou
     event = OutboxEvent.objects.create(kind=kind, project_id=project_id, payload=payload, available_at=timezone.now())
     transaction.on_commit(nudge)
     return event
+
+
+def publish_many(*, kind: str, payloads: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    """Write events of one kind, each a (project id, payload), into the current transaction."""
+    now = timezone.now()
+    OutboxEvent.objects.bulk_create(
+        [OutboxEvent(kind=kind, project_id=project, payload=payload, available_at=now) for project, payload in payloads]
+    )
+    transaction.on_commit(nudge)
 
 
 def nudge() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from feedback import api, jobs_api, privacy_api, webhooks_api
+from feedback import api, jobs_api, page_events, privacy_api, webhooks_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("feedback", api.feedback, name="feedback"),
@@ -17,4 +17,10 @@ endpoints: list[URLPattern | URLResolver] = [
     path("notices/<int:notice_id>/replay", webhooks_api.NoticeReplay.as_view(), name="notice-replay"),
     path("jobs", jobs_api.Jobs.as_view(), name="jobs"),
     path("jobs/<int:job_id>/cancel", jobs_api.JobCancel.as_view(), name="job-cancel"),
+]
+
+# What web pages of other origins ask for; short and stable, because it is written into their source.
+public: list[URLPattern | URLResolver] = [
+    path("feedback", page_events.feedback, name="page-feedback"),
+    path("enso.js", page_events.script, name="page-script"),
 ]

@@ -116,7 +116,6 @@ def _words() -> dict[str, str]:
         "offline_empty": _("No connection. What you answered is kept here; the next item comes when the connection is back."),
         "no_guideline": _("No guideline has been written for this category yet."),
         "first_guideline": _("Point at a category with the arrow keys to see its guideline."),
-        "many": _("{n} or more"),
         "seconds": _("{n} s"),
         "matches": _("{n} categories"),
         "no_match": _("No category matches “{text}”."),

@@ -3,8 +3,50 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+
+from labeling.quality_models import (
+    AgreementTally,
+    AnnotatorDay,
+    Band,
+    Batch,
+    GoldItem,
+    Guideline,
+    Qualification,
+    QueueTally,
+)
+
+__all__ = [
+    "AgreementTally",
+    "Annotation",
+    "AnnotatorDay",
+    "Band",
+    "Batch",
+    "Escalation",
+    "EscalationState",
+    "Flag",
+    "GoldItem",
+    "Guideline",
+    "Label",
+    "LabelSource",
+    "LabelTask",
+    "Qualification",
+    "QueueTally",
+    "Resolution",
+    "Skip",
+    "SkipReason",
+    "Slot",
+    "SlotRole",
+    "SlotState",
+    "TaskKind",
+    "TaskState",
+]
+
+from labeling.exchange.models import ExchangeChunk as ExchangeChunk
+from labeling.exchange.models import ExchangeFile as ExchangeFile
+from labeling.exchange.models import ImportFault as ImportFault
 
 
 class TaskKind(models.TextChoices):
@@ -23,7 +65,9 @@ class TaskState(models.TextChoices):
 class Resolution(models.TextChoices):
     SINGLE = "single", "One annotation was asked for"
     AGREED = "agreed", "Annotators agreed"
+    CONSENSUS = "consensus", "The answers, weighted by how often each annotator is right"
     EXPERT = "expert", "An expert decided"
+    NONE = "none", "An expert found that no category fits"
     AGENT = "agent", "A support agent resolved the case"
 
 
@@ -35,13 +79,18 @@ class LabelTask(models.Model):
     kind = models.CharField(max_length=10, choices=TaskKind)
     state = models.CharField(max_length=10, choices=TaskState, default=TaskState.OPEN)
     overlap = models.PositiveSmallIntegerField()
+    # What the task is worth (selection); a slot's priority adds risk and waiting time (labeling/ranking.py).
     priority = models.FloatField(default=0.0)
+    risk = models.FloatField(default=0.0)
+    # The batch whose agreement decides what an expert reviews; none for tasks that one person answers.
+    batch = models.ForeignKey("labeling.Batch", on_delete=models.SET_NULL, null=True, related_name="tasks")
     # Why a person is asked, as data ({"rule": "margin", "first": "refund", …}); the desk says it in words.
     reason = models.JSONField(default=dict)
     suggestion = models.ForeignKey("feedback.Category", on_delete=models.PROTECT, null=True, related_name="+")
     propensity = models.FloatField(null=True, help_text="Probability of the audit draw.")
     category = models.ForeignKey("feedback.Category", on_delete=models.PROTECT, null=True, related_name="+")
     resolution = models.CharField(max_length=10, choices=Resolution, default="", blank=True)
+    # Waiting time counts from here: an import may bring tasks that have already waited.
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True)
 
@@ -57,6 +106,8 @@ class LabelTask(models.Model):
                 condition=~Q(kind="audit") | Q(propensity__gt=0, propensity__lte=1), name="task_audit_has_propensity"
             ),
             models.CheckConstraint(condition=~Q(kind="audit") | Q(suggestion__isnull=True), name="task_audit_is_blind"),
+            # A slot refers to (task, overlap), so that its number can be held to the overlap by the database.
+            models.UniqueConstraint(fields=["id", "overlap"], name="task_with_overlap"),
         ]
         indexes = [
             # Open work of a project, best first (selection re-scores it, the status page counts it).
@@ -93,6 +144,18 @@ class Slot(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     # Prefetched: held for a short while so that the next item is there at once, and given back when nobody comes for it.
     reserved = models.BooleanField(default=False)
+    # A known item between the others: its answer measures the annotator and never counts towards the task.
+    gold = models.BooleanField(default=False)
+    # A copy of the task's (a foreign key of both columns holds it): see `slot_within_overlap`.
+    overlap = models.PositiveSmallIntegerField(default=1)
+
+    # The lane: which people may not or need not look here. The claim reads the best slot of each lane that is open to a
+    # person, so that what they have answered costs them nothing (docs/decisions/0030).
+    language = models.CharField(max_length=8, default="", blank=True, help_text="'' is for everybody.")
+    skill = models.BigIntegerField(default=0, help_text="Category that needs qualified people; 0 is for everybody.")
+    barred = ArrayField(
+        models.BigIntegerField(), default=list, blank=True, help_text="Who has answered or skipped the task, by id."
+    )
 
     class Meta:
         constraints = [
@@ -110,10 +173,21 @@ class Slot(models.Model):
                 condition=Q(state="leased"),
                 name="slot_one_in_hand",
             ),
+            # With the unique number: never more annotators' answers than the overlap.
+            models.CheckConstraint(
+                condition=Q(role="expert") | Q(gold=True) | Q(number__lte=F("overlap")), name="slot_within_overlap"
+            ),
+            models.CheckConstraint(condition=Q(gold=False) | ~Q(state="open"), name="slot_gold_is_never_open"),
+            # An answer refers to all four: it is the holder's, on this slot, in its role.
+            models.UniqueConstraint(fields=["id", "task", "annotator", "role"], name="slot_with_holder"),
         ]
         indexes = [
-            # The claim: best open slot of a project and role.
-            models.Index(fields=["project", "role", "-priority", "id"], condition=Q(state="open"), name="slot_claim"),
+            # The claim: the lanes of a project and role, and the best open slot of each.
+            models.Index(
+                fields=["project", "role", "language", "skill", "barred", "-priority", "id"],
+                condition=Q(state="open"),
+                name="slot_lane",
+            ),
             # Leases that ran out go back to the queue.
             models.Index(fields=["project", "lease_expires_at"], condition=Q(state="leased"), name="slot_leased"),
         ]
@@ -123,29 +197,54 @@ class Slot(models.Model):
 
 
 class Annotation(models.Model):
-    """One person's answer to one task. `extra` answers came on a lost lease: kept, never counted."""
+    """One person's answer to one task. `extra` answers came on a lost lease, or before the guideline was amended: kept,
+    never counted. An expert's answer without a category says that none fits."""
 
     task = models.ForeignKey(LabelTask, on_delete=models.CASCADE, related_name="annotations")
     slot = models.OneToOneField(Slot, on_delete=models.CASCADE, null=True, related_name="annotation")
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="annotations")
-    category = models.ForeignKey("feedback.Category", on_delete=models.PROTECT, related_name="+")
+    category = models.ForeignKey("feedback.Category", on_delete=models.PROTECT, null=True, related_name="+")
     role = models.CharField(max_length=10, choices=SlotRole, default=SlotRole.ANNOTATOR)
     token = models.UUIDField(help_text="The lease it was submitted on: makes submission idempotent.")
     saw_suggestion = models.BooleanField(default=False)
     seconds = models.FloatField(null=True)
     extra = models.BooleanField(default=False)
+    # Given to a gold item; never counted, and whether it was right.
+    gold = models.BooleanField(default=False)
+    right = models.BooleanField(null=True)
+    # Given before an expert amended the guideline and returned the task: its author may answer again.
+    superseded = models.BooleanField(default=False)
+    guideline = models.ForeignKey("labeling.Guideline", on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["task", "annotator"], name="annotation_once_per_person"),
+            models.UniqueConstraint(
+                fields=["task", "annotator"], condition=Q(superseded=False), name="annotation_once_per_person"
+            ),
+            models.CheckConstraint(
+                condition=Q(superseded=False) | Q(extra=True), name="annotation_superseded_is_extra"
+            ),
+            models.CheckConstraint(
+                condition=Q(category__isnull=False) | Q(role="expert"), name="annotation_none_is_experts"
+            ),
+            models.CheckConstraint(condition=Q(gold=False) | Q(right__isnull=False), name="annotation_gold_is_judged"),
             # Counted answers sit in a slot, and there are only `overlap` slots: the overlap cannot be exceeded.
             models.CheckConstraint(condition=Q(extra=True) | Q(slot__isnull=False), name="annotation_counted_has_slot"),
         ]
-        indexes = [models.Index(fields=["annotator", "-created_at"], name="annotation_history")]
+        indexes = [
+            models.Index(fields=["annotator", "-created_at"], name="annotation_history"),
+            # How often each annotator is right on known items.
+            models.Index(fields=["annotator", "-created_at"], condition=Q(gold=True), name="annotation_gold"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.annotator_id} says {self.category_id} on {self.task_id}"
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts towards its task, the agreement and the consensus."""
+        return not (self.extra or self.gold)
 
 
 class SkipReason(models.TextChoices):
@@ -190,6 +289,7 @@ class Flag(models.Model):
 class LabelSource(models.TextChoices):
     SINGLE = "single", "One annotator"
     AGREED = "agreed", "Annotators agreed"
+    CONSENSUS = "consensus", "Weighted consensus of the annotators"
     EXPERT = "expert", "An expert decided"
     AGENT = "agent", "A support agent resolved it"
     IMPORTED = "imported", "Imported"

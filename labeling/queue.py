@@ -10,43 +10,34 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from random import SystemRandom
+from typing import Any, LiteralString
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from labeling.models import LabelTask, Slot, SlotRole, SlotState, TaskState
+from labeling import counters, gold, lanes
+from labeling.models import LabelTask, Slot, SlotRole, SlotState
+from labeling.ranking import EPOCH, slot_priority
 
-EXPERT_PRIORITY = 10.0
 RESERVE_SECONDS = 120.0
+_draws = SystemRandom()
 _OPENED: dict[str, Any] = {
     "state": SlotState.OPEN, "annotator": None, "token": None, "lease_expires_at": None, "reserved": False,
 }  # fmt: skip
 
+# A known item that nobody holds any more is not a task that waits: its slot goes.
 _RELEASE_EXPIRED = """
-UPDATE labeling_slot SET state = 'open', annotator_id = NULL, token = NULL, lease_expires_at = NULL, reserved = false
-WHERE id IN (
-    SELECT id FROM labeling_slot
+WITH expired AS (
+    SELECT id, gold FROM labeling_slot
     WHERE project_id = %(project)s AND state = 'leased' AND lease_expires_at < now()
-    ORDER BY id FOR UPDATE SKIP LOCKED)
+    ORDER BY id FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM labeling_slot WHERE id IN (SELECT id FROM expired WHERE gold))
+UPDATE labeling_slot SET state = 'open', annotator_id = NULL, token = NULL, lease_expires_at = NULL, reserved = false
+WHERE id IN (SELECT id FROM expired WHERE NOT gold)
 """
-
-_CLAIM = """
-UPDATE labeling_slot SET state = 'leased', annotator_id = %(annotator)s, token = %(token)s,
-    lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s), reserved = %(reserve)s
-WHERE id = (
-    SELECT s.id FROM labeling_slot s
-    WHERE s.project_id = %(project)s AND s.role = %(role)s AND s.state = 'open'
-      AND NOT EXISTS (SELECT 1 FROM labeling_slot o WHERE o.task_id = s.task_id AND o.annotator_id = %(annotator)s)
-      AND NOT EXISTS (SELECT 1 FROM labeling_annotation a WHERE a.task_id = s.task_id AND a.annotator_id = %(annotator)s)
-      AND NOT EXISTS (SELECT 1 FROM labeling_skip k WHERE k.task_id = s.task_id AND k.annotator_id = %(annotator)s)
-    ORDER BY s.priority DESC, s.id
-    FOR UPDATE OF s SKIP LOCKED
-    LIMIT 1)
-RETURNING id, task_id, lease_expires_at
-"""
-
 
 # A reserved slot becomes the one in hand; the unique constraint holds that there is no other.
 _PROMOTE = """
@@ -70,47 +61,75 @@ class Lease:
     annotator_id: int
 
 
-def open_slots(task: LabelTask) -> None:
+def open_slots(task: LabelTask, *, language: str, skill: int, patience_days: float) -> None:
     """Room for `task.overlap` annotations. The caller holds the transaction in which the task was made."""
-    Slot.objects.bulk_create(
-        Slot(task=task, project_id=task.project_id, number=n, priority=task.priority)
-        for n in range(1, task.overlap + 1)
+    priority = slot_priority(
+        value=task.priority, risk=task.risk, opened_at=task.created_at, patience_days=patience_days
     )
+    Slot.objects.bulk_create(
+        Slot(
+            task=task, project_id=task.project_id, number=n, overlap=task.overlap, priority=priority, language=language,
+            skill=skill,
+        )
+        for n in range(1, task.overlap + 1)
+    )  # fmt: skip
 
 
 def open_expert_slot(task: LabelTask) -> None:
-    """A dispute waits for an expert, ahead of the expert's other work."""
-    number = Slot.objects.filter(task=task).count() + 1
+    """A task waits for an expert; those who have answered it are left out. The caller holds the task's row."""
+    slots = list(Slot.objects.filter(task=task).values("number", "priority", "language", "skill"))
+    like = next((s for s in slots if s["number"] == 1), None) or {"priority": task.priority, "language": "", "skill": 0}
+    number = max((s["number"] for s in slots), default=0) + 1
     Slot.objects.create(
-        task=task,
-        project_id=task.project_id,
-        number=number,
-        role=SlotRole.EXPERT,
-        priority=EXPERT_PRIORITY + task.priority,
+        task=task, project_id=task.project_id, overlap=task.overlap, role=SlotRole.EXPERT, **{**like, "number": number}
     )
+    bar(task)
+
+
+def bar(task: LabelTask) -> None:
+    """Put the task's slots into the lane of those who have not answered or skipped it. The caller holds the task's row."""
+    with connection.cursor() as cursor:
+        cursor.execute(lanes.BAR, {"task": task.pk})
 
 
 def claim(
-    *, project_id: int, annotator_id: int, roles: Sequence[str], seconds: float, reserve: bool = False
+    *,
+    project_id: int,
+    annotator_id: int,
+    roles: Sequence[str],
+    seconds: float,
+    reserve: bool = False,
+    gold_rate: float = 0.0,
 ) -> Lease | None:
     """The caller's live lease, or the best open slot of the first of `roles` that has one; None when there is nothing.
 
-    With `reserve` it is the item after that one: held for a short while, and in hand once the first is answered.
+    With `reserve` it is the item after that one: held for a short while, and in hand once the first is answered. Where
+    nothing is in hand (a prefetch that comes after the page has closed), there is nothing to come after: it is in hand.
+    With `gold_rate` a share of what annotators get is an item whose answer is known; nothing tells them which.
     """
     given: dict[str, Any] = {"project": project_id, "annotator": annotator_id, "seconds": seconds, "roles": list(roles)}
     with transaction.atomic(), connection.cursor() as cursor:
         take_turn(project_id=project_id, annotator_id=annotator_id)
         cursor.execute(_RELEASE_EXPIRED, {"project": project_id})
+        reserve = reserve and _held(project_id, annotator_id, roles, reserved=False) is not None
         if held := _held(project_id, annotator_id, roles, reserved=reserve):
             return _renewed(held, seconds)
         if not reserve and (promoted := _promote(cursor, given)):
             return promoted
-        for role in roles:
-            token = uuid.uuid4()
-            cursor.execute(_CLAIM, {**given, "role": role, "token": token, "reserve": reserve})
-            if row := cursor.fetchone():
-                return Lease(row[0], row[1], token, row[2], role, annotator_id)
+        given |= {"reserve": reserve}
+        known = SlotRole.ANNOTATOR in roles and gold_rate > 0 and _draws.random() < gold_rate
+        statements = [(gold.CLAIM, SlotRole.ANNOTATOR)] if known else []
+        for statement, role in [*statements, *((lanes.CLAIM, role) for role in roles)]:
+            if lease := _claimed(cursor, statement, given | {"role": role}):
+                return lease
     return None
+
+
+def _claimed(cursor: Any, statement: LiteralString, given: dict[str, Any]) -> Lease | None:
+    token = uuid.uuid4()
+    cursor.execute(statement, given | {"token": token})
+    row = cursor.fetchone()
+    return Lease(row[0], row[1], token, row[2], given["role"], given["annotator"]) if row else None
 
 
 def take_turn(*, project_id: int, annotator_id: int) -> None:
@@ -150,7 +169,8 @@ def _renewed(lease: Lease, seconds: float) -> Lease:
 
 def promote_reserved(*, project_id: int, annotator_id: int, role: str, seconds: float) -> Lease | None:
     """The item that waited is now the one in hand; None when nothing waited."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        take_turn(project_id=project_id, annotator_id=annotator_id)
         return _promote(cursor, {"project": project_id, "annotator": annotator_id, "roles": [role], "seconds": seconds})
 
 
@@ -196,7 +216,25 @@ def release(*, task_id: int, annotator_id: int, token: uuid.UUID, known_until: d
     held = Slot.objects.filter(task_id=task_id, annotator_id=annotator_id, token=token, state=SlotState.LEASED)
     if known_until is not None:
         held = held.filter(lease_expires_at__lte=known_until)
-    return bool(held.update(**_OPENED))
+    return bool(_give_back(held))
+
+
+def _give_back(held: QuerySet[Slot]) -> int:
+    """Open leased slots again; a known item's slot goes instead. Returns how many."""
+    with transaction.atomic():
+        return held.filter(gold=True).delete()[0] + held.filter(gold=False).update(**_OPENED)
+
+
+def clear_leases(*, project_id: int, annotator_id: int | None = None) -> int:
+    """Take back every lease of a project, or one person's; who held one can still answer, but it may not count."""
+    held = Slot.objects.filter(project_id=project_id, state=SlotState.LEASED)
+    return _give_back(held if annotator_id is None else held.filter(annotator_id=annotator_id))
+
+
+def release_waiting(*, project_id: int, annotator_id: int, role: str) -> None:
+    """Give back what is only reserved: whoever gives back the item in hand does not want the next one."""
+    own = Slot.objects.filter(project_id=project_id, annotator_id=annotator_id, role=role, state=SlotState.LEASED)
+    _give_back(own.filter(reserved=True))
 
 
 def take_back(slot: Slot, *, seconds: float) -> Lease:
@@ -207,7 +245,7 @@ def take_back(slot: Slot, *, seconds: float) -> Lease:
     own = Slot.objects.filter(
         annotator_id=slot.annotator_id, project_id=slot.project_id, role=slot.role, state=SlotState.LEASED
     ).exclude(pk=slot.pk)
-    own.filter(reserved=True).update(**_OPENED)
+    _give_back(own.filter(reserved=True))
     own.update(reserved=True)
     slot.state, slot.token, slot.reserved = SlotState.LEASED, uuid.uuid4(), False
     slot.lease_expires_at = timezone.now() + timedelta(seconds=seconds)
@@ -229,10 +267,12 @@ def reprioritise(*, priorities: dict[int, float]) -> int:
         )
         changed: int = cursor.rowcount
         cursor.execute(
-            "UPDATE labeling_slot s SET priority = v.priority FROM unnest(%s::bigint[], %s::float8[]) AS v(id, priority), "
-            "labeling_labeltask t WHERE s.task_id = v.id AND t.id = v.id AND s.state = 'open' AND s.role = 'annotator' "
-            "AND t.kind <> 'audit' AND s.priority IS DISTINCT FROM v.priority",
-            [ids, values],
+            "UPDATE labeling_slot s SET priority = v.priority + t.risk "
+            "- extract(epoch FROM t.created_at - %s) / 86400 / p.patience_days "
+            "FROM unnest(%s::bigint[], %s::float8[]) AS v(id, priority), labeling_labeltask t, feedback_project p "
+            "WHERE s.task_id = v.id AND t.id = v.id AND p.id = t.project_id AND s.state <> 'done' AND s.role = 'annotator' "
+            "AND t.kind <> 'audit' AND NOT s.gold",
+            [EPOCH, ids, values],
         )
     return changed
 
@@ -255,9 +295,6 @@ def close_open_slots(task: LabelTask) -> None:
 
 
 def counts(*, project_id: int) -> dict[str, int]:
-    """How many tasks wait for annotators and for experts."""
-    own = LabelTask.objects.filter(project_id=project_id)
-    return {
-        "open": own.filter(state=TaskState.OPEN).count(),
-        "disputed": own.filter(state=TaskState.DISPUTED).count(),
-    }
+    """How many tasks wait for annotators and for experts, by the counters."""
+    found = counters.read(project_id)
+    return {state: found.get(f"task:{state}", 0) for state in ("open", "disputed")}

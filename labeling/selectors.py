@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import statistics
-from collections import defaultdict
+from datetime import UTC
 from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import get_language
 
 from feedback.models import Category
-from labeling.agreement import Kappa, cohen_kappa
-from labeling.models import Annotation, Flag, LabelTask, Slot, SlotRole, SlotState
+from labeling import agreement, counters, days, tallies
+from labeling.agreement import Kappa, by_pair, kappa_of_table
+from labeling.models import Annotation, Flag, LabelTask, SlotRole, TaskState
 from labeling.wording import why
-
-# A queue longer than this is shown as "1,000 or more".
-COUNT_LIMIT = 1_000
 
 
 def pairwise_kappas(*, project_id: int) -> list[tuple[tuple[int, int], Kappa]]:
     """Cohen's κ of each two annotators who share items, ids in order."""
-    rows = Annotation.objects.filter(
-        task__project_id=project_id, extra=False, role=SlotRole.ANNOTATOR, task__overlap__gte=2
-    )
-    by_task: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for task, annotator, category in rows.order_by("annotator_id").values_list(
-        "task_id", "annotator_id", "category_id"
-    ):
-        by_task[task].append((annotator, category))
-    pairs: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
-    for answers in by_task.values():
-        for i, (a, x) in enumerate(answers):
-            for b, y in answers[i + 1 :]:
-                pairs[a, b].append((x, y))
-    return [(who, cohen_kappa(items)) for who, items in sorted(pairs.items())]
+    tables = by_pair(tallies.read(project_id=project_id))
+    return [(who, kappa_of_table(table)) for who, table in tables.items()]
 
 
 def mean_kappa(*, project_id: int) -> tuple[float | None, int]:
     """Mean pairwise κ weighted by shared items, and how many items it rests on."""
-    known = [(k.value, k.items) for _, k in pairwise_kappas(project_id=project_id) if k.value is not None]
-    items = sum(n for _, n in known)
-    return (sum(v * n for v, n in known) / items if items else None), items
+    found = agreement.mean_kappa(k for _, k in pairwise_kappas(project_id=project_id))
+    return found.value, found.items
 
 
 def task_payload(task: LabelTask, *, role: str = SlotRole.ANNOTATOR, annotator_id: int | None = None) -> dict[str, Any]:
@@ -52,9 +36,11 @@ def task_payload(task: LabelTask, *, role: str = SlotRole.ANNOTATOR, annotator_i
     inquiry = task.inquiry
     names = category_names(project_id=task.project_id)
     words = why(task, names)
+    # A known item is a settled task: its state would tell it apart.
+    shown = TaskState.OPEN if role == SlotRole.ANNOTATOR else task.state
     payload = {
         "id": task.pk, "text": inquiry.text, "locale": inquiry.locale, "channel": inquiry.channel, "kind": task.kind,
-        "state": task.state, "reason": task.reason, "suggestion": task.suggestion.key if task.suggestion else None,
+        "state": shown, "reason": task.reason, "suggestion": task.suggestion.key if task.suggestion else None,
         "role": role, "received_at": inquiry.received_at, "why": words.blind, "why_seen": words.seen,
         "flagged": Flag.objects.filter(task=task, annotator_id=annotator_id).exists(),
     }  # fmt: skip
@@ -70,37 +56,60 @@ def category_names(*, project_id: int) -> dict[str, str]:
 
 def disputed_answers(task: LabelTask) -> list[dict[str, Any]]:
     """The answers that disagree. Letters follow a hash, so that nobody's place gives them away from item to item."""
-    rows = Annotation.objects.filter(task=task, extra=False, role=SlotRole.ANNOTATOR).select_related("category")
-    shuffled = sorted(rows, key=lambda a: hashlib.sha256(f"{task.pk}:{a.annotator_id}".encode()).digest())
+    counted = Annotation.objects.filter(task=task, extra=False, gold=False, role=SlotRole.ANNOTATOR)
+    rows = counted.values_list("annotator_id", "category__key", "seconds", "saw_suggestion")
+    shuffled = sorted(rows, key=lambda row: hashlib.sha256(f"{task.pk}:{row[0]}".encode()).digest())
     return [
-        {"letter": chr(ord("A") + i), "category": a.category.key, "seconds": a.seconds, "saw_suggestion": a.saw_suggestion}
-        for i, a in enumerate(shuffled)
-    ]  # fmt: skip
+        {"letter": chr(ord("A") + i), "category": category, "seconds": seconds, "saw_suggestion": saw}
+        for i, (_, category, seconds, saw) in enumerate(shuffled)
+    ]
 
 
 def desk_status(*, project_id: int, annotator_id: int, role: str) -> dict[str, Any]:
     """What the rail of the desk shows: how much waits, and the person's own day."""
-    today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    own = Annotation.objects.filter(annotator_id=annotator_id, task__project_id=project_id, created_at__gte=today)
-    times = sorted(s for s in own.values_list("seconds", flat=True) if s is not None)
+    today = timezone.now().astimezone(UTC).date()
     return {
         "waiting": waiting(project_id=project_id, role=role),
-        "today": own.count(),
-        "median_seconds": statistics.median(times) if times else None,
+        "today": days.answered_on(project_id=project_id, annotator_id=annotator_id, day=today),
+        "median_seconds": days.usual_seconds(project_id=project_id, annotator_id=annotator_id),
         "recent": recent_answers(project_id=project_id, annotator_id=annotator_id),
     }
 
 
 def waiting(*, project_id: int, role: str) -> int:
-    """Open slots of a role, counted up to `COUNT_LIMIT`: the count stays fast however long the queue is."""
-    slots = Slot.objects.filter(project_id=project_id, role=role, state=SlotState.OPEN)
-    return slots.order_by()[:COUNT_LIMIT].count()
+    """Open slots of a role, by the counter: as fast for a long queue as for a short one."""
+    return counters.read(project_id).get(f"slot:{role}:open", 0)
 
 
 def recent_answers(*, project_id: int, annotator_id: int, limit: int = 10) -> list[dict[str, Any]]:
     """A person's last answers, newest first: those that can still be taken back."""
-    rows = Annotation.objects.filter(annotator_id=annotator_id, task__project_id=project_id)
+    rows = Annotation.objects.filter(annotator_id=annotator_id, task__project_id=project_id, superseded=False)
     newest = rows.select_related("category", "task__inquiry").order_by("-created_at", "-pk")[:limit]
     return [
-        {"task": a.task_id, "category": a.category.key, "extra": a.extra, "text": a.task.inquiry.text[:80]} for a in newest
+        {
+            "task": a.task_id, "category": a.category.key if a.category else None, "extra": a.extra,
+            "text": a.task.inquiry.text[:80],
+        }
+        for a in newest
     ]  # fmt: skip
+
+
+def history(*, project_id: int, annotator_id: int, before: int | None, limit: int) -> dict[str, Any]:
+    """A person's answers, newest first, a page at a time: `next` is where the next page begins, None at the end."""
+    rows = Annotation.objects.filter(annotator_id=annotator_id, task__project_id=project_id)
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    found = list(rows.select_related("category", "task__inquiry", "guideline").order_by("-pk")[: limit + 1])
+    return {
+        "answers": [_past(a) for a in found[:limit]],
+        "next": found[limit - 1].pk if len(found) > limit else None,
+    }
+
+
+def _past(a: Annotation) -> dict[str, Any]:
+    """An answer as its author sees it again. Whether the item was a known one is not told."""
+    return {
+        "id": a.pk, "task": a.task_id, "category": a.category.key if a.category else None, "role": a.role, "extra": a.extra,
+        "seconds": a.seconds, "saw_suggestion": a.saw_suggestion, "text": a.task.inquiry.text[:200],
+        "guideline": a.guideline.number if a.guideline else None, "answered_at": a.created_at,
+    }  # fmt: skip

@@ -10,14 +10,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from feedback import outbox
-from feedback import services as feedback_services
-from feedback.models import Category, Inquiry, Membership, Role
+from feedback.models import Category, Inquiry, Membership, Project, Role
 from feedback.problems import Problem, invalid, not_found
-from labeling import queue
+from labeling import days, guidelines, queue, resolving
 from labeling.models import (
     Annotation,
     Escalation,
     EscalationState,
+    GoldItem,
     Label,
     LabelSource,
     LabelTask,
@@ -28,6 +28,19 @@ from labeling.models import (
     TaskKind,
     TaskState,
 )
+from labeling.ranking import RISK, language_of, required_overlap, share_of
+from labeling.settling import settle_label, withdraw_label
+
+__all__ = [
+    "Answer",
+    "annotate",
+    "import_label",
+    "open_escalation",
+    "open_task",
+    "resolve_escalation",
+    "settle_label",
+    "withdraw_label",
+]
 
 
 def open_task(
@@ -40,13 +53,23 @@ def open_task(
     suggestion_id: int | None = None,
     propensity: float | None = None,
 ) -> LabelTask:
-    """Queue an inquiry for labeling. An audit task is blind: whatever is suggested is not kept with it."""
+    """Queue an inquiry for labeling; `overlap` is the project's, which its category or the sampling may raise.
+
+    An audit task is blind: whatever is suggested is not kept with it, and changes neither its place nor its overlap.
+    """
     blind = kind == TaskKind.AUDIT
+    suggestion = None if blind or suggestion_id is None else Category.objects.get(pk=suggestion_id)
+    double_share, patience = Project.objects.values_list("double_share", "patience_days").get(pk=inquiry.project_id)
     task = LabelTask.objects.create(
-        project_id=inquiry.project_id, inquiry=inquiry, kind=kind, overlap=overlap, priority=priority, reason=reason,
-        suggestion_id=None if blind else suggestion_id, propensity=propensity if blind else None,
+        project_id=inquiry.project_id, inquiry=inquiry, kind=kind, priority=priority, reason=reason, suggestion=suggestion,
+        risk=RISK if suggestion and suggestion.high_risk else 0.0, propensity=propensity if blind else None,
+        overlap=required_overlap(
+            wanted=overlap, category=suggestion.overlap if suggestion else None, double_share=double_share,
+            draw=share_of(inquiry.pk, "double"),
+        ),
     )  # fmt: skip
-    queue.open_slots(task)
+    skill = suggestion.pk if suggestion and suggestion.restricted else 0
+    queue.open_slots(task, language=language_of(inquiry.locale), skill=skill, patience_days=patience)
     return task
 
 
@@ -84,7 +107,7 @@ class Answer:
     task_id: int
     annotator_id: int
     token: uuid.UUID
-    category: str
+    category: str | None  # None: an expert finds that none fits
     saw_suggestion: bool = False
     seconds: float | None = None
 
@@ -92,89 +115,62 @@ class Answer:
 def annotate(*, project_id: int, answer: Answer) -> Annotation:
     """Take an answer on a lease, and settle the task when it was the last one needed. The same answer twice is one.
 
-    An answer whose lease was lost is kept as `extra` and never counted.
+    An answer whose lease was lost is kept as `extra` and never counted; one to a known item is judged and never counted.
     """
-    category = Category.objects.filter(project_id=project_id, key=answer.category, archived_at=None).first()
-    if category is None:
-        raise invalid("category", f"There is no category {answer.category!r} in this project.")
+    category_id = _category_id(project_id, answer.category)
     with transaction.atomic():
         task = LabelTask.objects.select_for_update().filter(pk=answer.task_id, project_id=project_id).first()
         if task is None:
             raise not_found("task")
-        if known := Annotation.objects.filter(task=task, annotator_id=answer.annotator_id).first():
-            return _repeat(known, answer, category)
+        own = Annotation.objects.filter(task=task, annotator_id=answer.annotator_id)
+        if known := own.filter(token=answer.token).first() or own.filter(superseded=False).first():
+            return _repeat(known, answer, category_id)
         slot = Slot.objects.filter(
             task=task, annotator_id=answer.annotator_id, token=answer.token, state=SlotState.LEASED
         ).first()
-        annotation = Annotation(
-            task=task, slot=slot, annotator_id=answer.annotator_id, category=category, token=answer.token, extra=slot is None,
-            role=slot.role if slot else SlotRole.ANNOTATOR, saw_suggestion=answer.saw_suggestion, seconds=answer.seconds,
-        )  # fmt: skip
-        annotation.save(force_insert=True)
+        annotation = _stored(task, slot, answer, category_id)
+        days.add(annotation, project_id=project_id)
         if slot is not None:
             Slot.objects.filter(pk=slot.pk).update(state=SlotState.DONE, lease_expires_at=None)
-            _settle(task, annotation)
+        if task.state != TaskState.RESOLVED:
+            if task.overlap > 1 or annotation.extra:
+                queue.bar(task)
+            if annotation.counts:
+                resolving.settle(task, annotation)
     return annotation
 
 
-def _repeat(known: Annotation, answer: Answer, category: Category) -> Annotation:
-    if known.token == answer.token and known.category_id == category.pk:
+def _category_id(project_id: int, key: str | None) -> int | None:
+    if key is None:
+        return None
+    found = (
+        Category.objects.filter(project_id=project_id, key=key, archived_at=None).values_list("pk", flat=True).first()
+    )
+    if found is None:
+        raise invalid("category", f"There is no category {key!r} in this project.")
+    return found
+
+
+def _stored(task: LabelTask, slot: Slot | None, answer: Answer, category_id: int | None) -> Annotation:
+    role = slot.role if slot else SlotRole.ANNOTATOR
+    if category_id is None and role != SlotRole.EXPERT:
+        raise invalid("category", "Choose a category, or skip the item: only an expert may find that none fits.")
+    annotation = Annotation(
+        task=task, slot=slot, annotator_id=answer.annotator_id, category_id=category_id, token=answer.token, role=role,
+        extra=slot is None, saw_suggestion=answer.saw_suggestion, seconds=answer.seconds,
+        guideline_id=guidelines.current(task.project_id),
+    )  # fmt: skip
+    if slot is not None and slot.gold:
+        annotation.gold = True
+        annotation.right = GoldItem.objects.values_list("category_id", flat=True).get(task=task) == category_id
+    annotation.save(force_insert=True)
+    return annotation
+
+
+def _repeat(known: Annotation, answer: Answer, category_id: int | None) -> Annotation:
+    if known.token == answer.token and known.category_id == category_id:
         return known
     raise Problem(409, "already-answered", "You have already answered this task. Use undo to change the answer.")
-
-
-def _settle(task: LabelTask, annotation: Annotation) -> None:
-    """Resolve, dispute or go on, by the answers that count. The caller holds the task's row."""
-    if task.state == TaskState.RESOLVED:
-        return None
-    if annotation.role == SlotRole.EXPERT:
-        return _resolve(task, annotation.category_id, Resolution.EXPERT, LabelSource.EXPERT)
-    answers = list(
-        Annotation.objects.filter(task=task, extra=False, role=SlotRole.ANNOTATOR).values_list("category_id", flat=True)
-    )
-    if len(answers) < task.overlap:
-        return None
-    if len(set(answers)) == 1:
-        single = task.overlap == 1
-        source = LabelSource.SINGLE if single else LabelSource.AGREED
-        return _resolve(task, answers[0], Resolution.SINGLE if single else Resolution.AGREED, source)
-    LabelTask.objects.filter(pk=task.pk).update(state=TaskState.DISPUTED)
-    return queue.open_expert_slot(task)
-
-
-def _resolve(task: LabelTask, category_id: int, resolution: Resolution, source: LabelSource) -> None:
-    _close(task, category_id, resolution)
-    seen = Annotation.objects.filter(task=task, extra=False, saw_suggestion=True).exists()
-    settle_label(inquiry=task.inquiry, category_id=category_id, source=source, saw_suggestion=seen)
-
-
-def _close(task: LabelTask, category_id: int, resolution: Resolution) -> None:
-    queue.close_open_slots(task)
-    task.state, task.category_id, task.resolution, task.resolved_at = (
-        TaskState.RESOLVED,
-        category_id,
-        resolution,
-        timezone.now(),
-    )
-    task.save(update_fields=["state", "category", "resolution", "resolved_at"])
-
-
-def settle_label(*, inquiry: Inquiry, category_id: int, source: LabelSource, saw_suggestion: bool = False) -> Label:
-    """Write (or revise) the settled category of an inquiry, and announce it. The caller holds the transaction."""
-    label = Label.objects.select_for_update().filter(inquiry=inquiry).first()
-    if label is None:
-        label = Label(inquiry=inquiry, project_id=inquiry.project_id, revision=0)
-    label.category_id, label.source, label.saw_suggestion = category_id, source, saw_suggestion
-    label.revision += 1
-    label.settled_at = timezone.now()
-    label.save()
-    feedback_services.settle_inquiry(inquiry_id=inquiry.pk, category_id=category_id)
-    outbox.publish(
-        kind="label.resolved",
-        project_id=inquiry.project_id,
-        payload={"inquiry": str(inquiry.pk), "revision": label.revision},
-    )
-    return label
 
 
 def lease_lost() -> Problem:
@@ -205,21 +201,7 @@ def _settle_by_agent(inquiry: Inquiry, category_id: int) -> None:
     open_ones = LabelTask.objects.select_for_update().exclude(kind=TaskKind.AUDIT)
     task = open_ones.filter(inquiry=inquiry, state__in=[TaskState.OPEN, TaskState.DISPUTED]).first()
     if task is not None:
-        _close(task, category_id, Resolution.AGENT)
-
-
-def withdraw_label(*, inquiry: Inquiry) -> None:
-    """A settled category is no longer one. The row stays, without a category. The caller holds the transaction."""
-    label = Label.objects.select_for_update().filter(inquiry=inquiry).first()
-    if label is None or label.category_id is None:
-        return
-    label.category, label.revision, label.settled_at = None, label.revision + 1, timezone.now()
-    label.save()
-    outbox.publish(
-        kind="label.withdrawn",
-        project_id=inquiry.project_id,
-        payload={"inquiry": str(inquiry.pk), "revision": label.revision},
-    )
+        resolving.close(task, category_id, Resolution.AGENT)
 
 
 def import_label(*, inquiry: Inquiry, category_id: int) -> Label:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, console, desk, reveal, webhook_pages
+from labeling import api, audit, console, desk, reveal, webhook_pages
+from labeling.exchange import api as exchange_api
+from labeling.exchange import views as exchange
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
@@ -17,6 +19,15 @@ pages: list[URLPattern | URLResolver] = [
     path("webhooks", webhook_pages.webhook_list, name="webhook-list"),
     path("webhooks/<int:webhook_id>/<slug:action>", webhook_pages.webhook_action, name="webhook-action"),
     path("notices/<int:notice_id>/again", webhook_pages.notice_replay, name="notice-again"),
+    path("exchange", exchange.exchange, name="exchange"),
+    path("exchange/live", exchange.live, name="exchange-live"),
+    path("exchange/import", exchange.import_file, name="exchange-import"),
+    path("exchange/export", exchange.export, name="exchange-export"),
+    path("exchange/labels", exchange.labels, name="exchange-labels"),
+    path("exchange/<int:exchange_id>/refused", exchange.faults, name="exchange-faults"),
+    path("exchange/<int:exchange_id>/file", exchange.made, name="exchange-file"),
+    path("exchange/<int:exchange_id>/cancel", exchange.cancel, name="exchange-cancel"),
+    path("audit", audit.audit, name="audit"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [
@@ -30,4 +41,5 @@ endpoints: list[URLPattern | URLResolver] = [
     path("tasks/<int:task_id>/flag", api.TaskFlag.as_view(), name="task-flag"),
     path("tasks/<int:task_id>/undo", api.TaskUndo.as_view(), name="task-undo"),
     path("agreement", api.Agreement.as_view(), name="agreement"),
+    path("labels", exchange_api.labels, name="labels"),
 ]

@@ -192,6 +192,7 @@ class ModelAction(APIView):
         if not isinstance(principal, Principal):
             raise Problem(403, "missing-scope", "Send a key with the scope models:admin.")
         principal.require("models:admin")
+        principal.require_project(request.query_params.get("project"))
         version = ModelVersion.objects.filter(project_id=principal.project_id, number=number).first()
         if version is None:
             raise not_found("model")

@@ -110,6 +110,7 @@ def _write(
     inquiry = feedback_services.record_inquiry(
         project_id=desk.project_id, app_id=app_id, new=new, status=Status.ANSWERED if sure else Status.WAITING,
         category_id=category_id, reply_id=answer["reply"]["id"] if answer["reply"] else None,
+        model=p.model_name,
     )  # fmt: skip
     Embedding.objects.create(inquiry=inquiry, encoder_sha=p.encoder_sha, vector=engine.to_bytes(p.embedding))
     answer = {"id": str(inquiry.pk), **answer}

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0030_originals_and_reveals'),
+        ('feedback', '0050_audit'),
     ]
 
     operations = [

@@ -1,8 +1,9 @@
 """The schema of what apps and customers send, and of the mechanisms that all four apps share."""
 
 from feedback.models.accounts import Membership, Role, User
+from feedback.models.audit import AuditEvent
 from feedback.models.credentials import ApiKey, TokenIssuer
-from feedback.models.events import Event, InquiryScore, Kind
+from feedback.models.events import Event, InquiryScore, Kind, ScoreCell
 from feedback.models.inquiries import Fold, Inquiry, Status
 from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
 from feedback.models.privacy import Original, Reveal
@@ -11,6 +12,7 @@ from feedback.models.webhooks import Notice, NoticeState, Webhook
 
 __all__ = [
     "ApiKey",
+    "AuditEvent",
     "Category",
     "ClientApp",
     "Delivery",
@@ -32,6 +34,7 @@ __all__ = [
     "Reply",
     "Reveal",
     "Role",
+    "ScoreCell",
     "Status",
     "TokenIssuer",
     "User",

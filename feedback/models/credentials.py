@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 
 def default_algorithms() -> list[str]:
@@ -41,6 +42,15 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+    @property
+    def state(self) -> str:
+        """`valid`, `ending` (valid until its end), `expired` or `revoked`."""
+        if self.revoked_at:
+            return "revoked"
+        if self.expires_at is None:
+            return "valid"
+        return "ending" if self.expires_at > timezone.now() else "expired"
 
 
 class TokenIssuer(models.Model):

@@ -19,15 +19,30 @@ class Kind(models.TextChoices):
 
 
 class Event(models.Model):
-    """One feedback event. `inquiry_ref` is what the app sent; `inquiry` is joined when that inquiry exists."""
+    """One feedback event. `inquiry_ref` is what the app sent; `inquiry` is joined when that inquiry exists.
+
+    Project and app carry no constraint in the database (docs/decisions/0010): the statement that stores events locks
+    their project, and nothing else writes here.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="events")
-    app = models.ForeignKey("feedback.ClientApp", on_delete=models.SET_NULL, null=True, related_name="+")
+    project = models.ForeignKey(
+        "feedback.Project", on_delete=models.CASCADE, related_name="events", db_constraint=False, db_index=False
+    )
+    app = models.ForeignKey(
+        "feedback.ClientApp",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
     event_id = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - null is "none given": unique where given
     request_sha = models.BinaryField(max_length=32)
     inquiry_ref = models.CharField(max_length=200)
-    inquiry = models.ForeignKey("feedback.Inquiry", on_delete=models.CASCADE, null=True, related_name="events")
+    inquiry = models.ForeignKey(
+        "feedback.Inquiry", on_delete=models.CASCADE, null=True, related_name="events", db_index=False
+    )
     kind = models.CharField(max_length=10, choices=Kind)
     value = models.FloatField(null=True, blank=True)
     text = models.TextField(default="", blank=True)
@@ -44,7 +59,7 @@ class Event(models.Model):
             models.CheckConstraint(condition=models.Q(weight__gte=0, weight__lte=1), name="event_weight_is_share"),
         ]
         indexes = [
-            # Scores of one inquiry are recomputed from all its events.
+            # Scores of one inquiry are recomputed from all its events (after an erasure, a new sentiment or a late join).
             models.Index(fields=["inquiry"], name="event_by_inquiry"),
             # Events that came before their inquiry wait here.
             models.Index(fields=["project", "inquiry_ref"], condition=models.Q(inquiry=None), name="event_held"),
@@ -55,14 +70,73 @@ class Event(models.Model):
 
 
 class InquiryScore(models.Model):
-    """Scores of one inquiry (DESIGN §4), always recomputed from all its events: exact in any order of arrival."""
+    """What the events of one inquiry say (feedback.scores.Evidence) and its scores under the project's weights.
+
+    Written only by feedback.score_rows, under a lock on the inquiry; exact in any order of arrival.
+    """
 
     inquiry = models.OneToOneField("feedback.Inquiry", on_delete=models.CASCADE, primary_key=True, related_name="score")
     implicit = models.FloatField(null=True)
     explicit = models.FloatField(null=True)
     thumbs = models.SmallIntegerField(null=True)
+    thumbs_at = models.DateTimeField(null=True)
     events = models.PositiveIntegerField(default=0)
+    actions = models.PositiveIntegerField(default=0)
+    impressions = models.PositiveIntegerField(default=0)
+    click = models.FloatField(default=0.0)
+    dwell_us = models.BigIntegerField(default=0, help_text="Dwell time in microseconds: whole numbers add up exactly.")
+    scroll = models.FloatField(default=0.0)
+    rating = models.FloatField(null=True)
+    rating_at = models.DateTimeField(null=True)
+    nps = models.FloatField(null=True)
+    nps_at = models.DateTimeField(null=True)
+    sentiment = models.FloatField(null=True)
+    sentiment_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
         return f"implicit {self.implicit}, explicit {self.explicit}"
+
+
+class ScoreCell(models.Model):
+    """A part of the sums (feedback.totals.Totals) over the inquiries of a day, category, reply and model version.
+
+    Rows are only ever added, each a difference, so that writers never wait for one another; the sum over rows of the same
+    key is the figure, and `compact_scores` folds such rows into one. A cell is a number without a person: it stays when
+    an inquiry is erased.
+    """
+
+    project = models.ForeignKey(
+        "feedback.Project", on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    day = models.DateField(help_text="Day (UTC) on which the inquiry arrived.")
+    category = models.ForeignKey(
+        "feedback.Category", on_delete=models.CASCADE, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    reply = models.ForeignKey(
+        "feedback.Reply", on_delete=models.CASCADE, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    model = models.CharField(max_length=80, default="", blank=True)
+    inquiries = models.BigIntegerField(default=0)
+    events = models.BigIntegerField(default=0)
+    impressions = models.BigIntegerField(default=0)
+    exposures = models.BigIntegerField(default=0)
+    clicked = models.BigIntegerField(default=0)
+    implicit_count = models.BigIntegerField(default=0)
+    implicit_sum = models.BigIntegerField(default=0)
+    explicit_count = models.BigIntegerField(default=0)
+    explicit_sum = models.BigIntegerField(default=0)
+    ups = models.BigIntegerField(default=0)
+    downs = models.BigIntegerField(default=0)
+    promoters = models.BigIntegerField(default=0)
+    passives = models.BigIntegerField(default=0)
+    detractors = models.BigIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            # Figures of a period, and compaction day by day.
+            models.Index(fields=["project", "day"], name="score_cell_by_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model}"

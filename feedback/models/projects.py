@@ -30,6 +30,20 @@ class Project(models.Model):
     # Labeling
     overlap = models.PositiveSmallIntegerField(default=1, help_text="Annotations that each task needs.")
     lease_seconds = models.PositiveIntegerField(default=600)
+    double_share = models.FloatField(
+        default=0.0, validators=SHARE, help_text="Share of the tasks that get two annotations where one is the rule."
+    )
+    gold_rate = models.FloatField(
+        default=0.0, validators=SHARE, help_text="Share of what annotators are handed that has a known answer."
+    )
+    patience_days = models.FloatField(
+        default=7.0,
+        validators=[MinValueValidator(0.01)],
+        help_text="Waiting this long lifts a task as far as the whole range of selection.",
+    )
+    review_share = models.FloatField(
+        default=0.05, validators=SHARE, help_text="Share of the items that an expert sees also when agreement is high."
+    )
     strategy = models.CharField(
         max_length=40, default="default", help_text="Query strategy by name; `default` is the measured winner."
     )
@@ -42,6 +56,9 @@ class Project(models.Model):
     dwell_weight = models.FloatField(default=0.4)
     scroll_weight = models.FloatField(default=0.2)
     dwell_rate = models.FloatField(default=0.05, help_text="λ of the dwell term, per second.")
+    dwell_curve = models.CharField(
+        max_length=12, default="exponential", choices=[("exponential", "1 − e^(−λt)"), ("tanh", "tanh(t/60)")]
+    )
     rating_weight = models.FloatField(default=0.5)
     sentiment_weight = models.FloatField(default=0.3)
     nps_weight = models.FloatField(default=0.2)
@@ -85,6 +102,11 @@ class Project(models.Model):
             models.CheckConstraint(
                 condition=Q(limit_burst__gte=1, page_limit_per_minute__gte=1), name="project_bursts_positive"
             ),
+            models.CheckConstraint(
+                condition=Q(double_share__range=(0, 1), gold_rate__range=(0, 1), review_share__range=(0, 1)),
+                name="project_label_shares",
+            ),
+            models.CheckConstraint(condition=Q(patience_days__gt=0), name="project_patience_positive"),
         ]
 
     def __str__(self) -> str:
@@ -102,12 +124,24 @@ class Category(models.Model):
     examples = ArrayField(models.TextField(), default=list, blank=True)
     guideline = models.TextField(blank=True, default="")
     high_risk = models.BooleanField(default=False)
+    overlap = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10)],
+        help_text="Annotations for items of this category; empty takes the project's.",
+    )
+    restricted = models.BooleanField(default=False, help_text="Only people qualified for it are handed its items.")
     position = models.PositiveIntegerField(default=0)
     archived_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["position", "id"]
-        constraints = [models.UniqueConstraint(fields=["project", "key"], name="category_key_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "key"], name="category_key_once"),
+            models.CheckConstraint(
+                condition=Q(overlap=None) | Q(overlap__gte=1, overlap__lte=10), name="category_overlap_1_to_10"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -104,7 +104,7 @@ export class Rail {
     const { today, waiting, median_seconds: median } = this.figures;
     $("today").textContent = today ?? "–";
     $("median").textContent = median === null ? "–" : this.t("seconds", { n: Math.round(median * 10) / 10 });
-    $("waiting").textContent = waiting === null ? "–" : waiting >= 1000 ? this.t("many", { n: (1000).toLocaleString(this.data.language) }) : waiting;
+    $("waiting").textContent = waiting === null ? "–" : waiting.toLocaleString(this.data.language);
     $("recent").replaceChildren(...this.rows.map((row) => this.#row(row)));
   }
 
