@@ -52,6 +52,12 @@ APPS = {e.path for e in endpoints() if hasattr(e.view, "enso_endpoint")}
 WORTH_KNOWING = {"project", "category", "inquiry", "token", "url"}
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(context: Any, value: Any) -> bytes:
+    """Text as it is; a body that was made wrong on purpose as whatever it prints as."""
+    return str(value).encode(errors="replace")
+
+
 @dataclass
 class World:
     """Who asks, and what they have seen: ids from earlier answers make later requests reach further."""
