@@ -7,12 +7,19 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from feedback.audit import acting
+from feedback.problems import Problem, problem_response, request_id
+
 Handler = Callable[[HttpRequest], HttpResponse]
 
 POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; font-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
 )
+
+
+# Where plain endpoints may lie; every other path is a page's.
+FAST = ("/api/", "/feedback", "/enso.js")
 
 
 class ApiFastPath:
@@ -22,16 +29,31 @@ class ApiFastPath:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith("/api/"):
+        if not request.path_info.startswith(FAST):
             return self.get_response(request)
         try:
             match = resolve(request.path_info)
         except Resolver404:
-            return self.get_response(request)
+            return problem_response(request, Problem(404, "not-found", "There is no such endpoint: see /api/docs."))
         if not hasattr(match.func, "enso_endpoint"):
+            response = self.get_response(request)
+            response.headers.setdefault("X-Request-Id", request_id(request))
+            return response
+        plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        return plain
+
+
+class Acting:
+    """Whoever changes something is named in the audit: the signed-in person, or (added by the key's own check) the key."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD", "OPTIONS"):
             return self.get_response(request)
-        response: HttpResponse = match.func(request, *match.args, **match.kwargs)
-        return response
+        with acting(user=request.user.pk, request=request_id(request)):
+            return self.get_response(request)
 
 
 class ContentSecurityPolicy:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from rest_framework.throttling import BaseThrottle
 
 from config import attempts
+from config.key_pages import KEEPERS
 from feedback.models import Membership, Role, User
 from labeling.access import AGENTS, EVERYBODY, LABELERS
 from labeling.shortcuts import ACTIONS, Shortcuts
@@ -33,7 +34,11 @@ PLACES = (
     ("desk", gettext_lazy("Label"), LABELERS),
     ("adjudicate", gettext_lazy("Adjudicate"), frozenset({Role.EXPERT})),
     ("cases", gettext_lazy("Escalations"), AGENTS),
+    ("quality", gettext_lazy("Quality"), frozenset({Role.LEAD, Role.ADMIN})),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
+    ("keys", gettext_lazy("Keys"), KEEPERS),
+    ("exchange", gettext_lazy("Exchange"), frozenset({Role.LEAD, Role.ADMIN})),
+    ("audit", gettext_lazy("Audit"), frozenset({Role.LEAD, Role.ADMIN})),
 )
 YEAR_SECONDS = 365 * 86_400
 

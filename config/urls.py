@@ -6,7 +6,9 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+import config.key_pages
 import config.pages
+import config.schema
 import feedback.urls
 import labeling.urls
 import learning.urls
@@ -23,12 +25,16 @@ pages: list[URLPattern | URLResolver] = [
     path("language", config.pages.language, name="language"),
     path("theme", config.pages.theme, name="theme"),
     path("p/<slug:slug>/", config.pages.project, name="project"),
+    path("p/<slug:slug>/keys", config.key_pages.keys, name="keys"),
+    path("p/<slug:slug>/keys/<int:key_id>/rotate", config.key_pages.rotate, name="key-rotate"),
+    path("p/<slug:slug>/keys/<int:key_id>/revoke", config.key_pages.revoke, name="key-revoke"),
     path("p/<slug:slug>/", include(labeling.urls.pages)),
     path("p/<slug:slug>/", include(learning.urls.pages)),
 ]
 
 urlpatterns = [
     path("", include(pages)),
+    path("", include(feedback.urls.public)),
     path("api/v1/", include(api)),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

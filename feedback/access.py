@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from feedback.keys import Principal
-from feedback.models import Membership, Project, User
+from feedback.models import Membership, Project, Role, User
 from feedback.problems import Problem, not_found
 
 
@@ -27,6 +27,19 @@ def project_for(user: User, slug: str | None) -> Project:
     if found is None:
         raise not_found("project")
     return found
+
+
+LEADS = frozenset({Role.LEAD, Role.ADMIN})
+
+
+def managed_project(request: Request, *, scope: str) -> Project:
+    """The same as `readable_project`, for what changes how a project runs: a person needs the role lead or admin there."""
+    project = readable_project(request, scope=scope)
+    if isinstance(request.user, User):
+        held = Membership.objects.filter(user=request.user, project=project, role__in=LEADS)
+        if not held.exists():
+            raise Problem(403, "missing-role", "This needs the role lead or admin. Ask an admin of the project for it.")
+    return project
 
 
 def readable_project(request: Request, *, scope: str) -> Project:

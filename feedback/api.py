@@ -1,95 +1,90 @@
-"""POST /api/v1/feedback."""
+"""POST /api/v1/feedback: one event, an array, or a stream of lines."""
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
 
-from feedback import services
-from feedback.http import decode, endpoint, json_response, read_body
+from feedback import limits, services
+from feedback.event_shape import EventIn, checked
+from feedback.http import decode, endpoint, explain, json_response, read_body
+from feedback.ingest import NewEvent, Receipt
 from feedback.keys import Principal
-from feedback.models import Project
-from feedback.problems import Problem, invalid
-from feedback.texts import fault_in
+from feedback.problems import Problem
+from feedback.rules import Rules, cache
 
 MAX_EVENTS = 10_000
-Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-BOUNDS = {"dwell": (0.0, 86_400.0), "scroll": (0.0, 1.0), "nps": (0.0, 10.0)}
-
-
-class EventIn(msgspec.Struct, forbid_unknown_fields=True):
-    """One feedback event: `value` is seconds (dwell), share (scroll), ±1 or up/down (thumbs), points (rating, nps)."""
-
-    inquiry: Reference
-    type: Literal["impression", "click", "dwell", "scroll", "thumbs", "rating", "nps", "comment"]
-    value: float | str | None = None
-    text: str | None = None
-    event_id: Reference | None = None
-    customer: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-    occurred_at: datetime | None = None
+_one = msgspec.json.Decoder(EventIn)
 
 
 @endpoint("POST", scope="feedback:write")
 def feedback(request: HttpRequest, principal: Principal) -> HttpResponse:
-    """Store one event (an object) or many (an array); each is answered with its id and what became of it."""
+    """Store one event (an object), many that belong together (an array), or a stream of lines that are each on their own."""
     body = read_body(request)
-    many = body.lstrip()[:1] == b"["
-    parsed: list[EventIn] = decode(body, list[EventIn]) if many else [decode(body, EventIn)]
-    if len(parsed) > MAX_EVENTS:
-        raise Problem(413, "too-large", f"Up to {MAX_EVENTS:,} events at once: send the rest in another request.")
-    project = Project.objects.get(pk=principal.project_id)
-    events = [_checked(e, project, f"[{i}]." if many else "") for i, e in enumerate(parsed)]
-    receipts = services.record_feedback(project_id=principal.project_id, app_id=principal.app_id, events=events)
-    results = [{"id": r.id and str(r.id), "result": r.result} for r in receipts]
-    if many:
-        return json_response({"results": results}, status=201 if any(r.result == "stored" for r in receipts) else 200)
-    if receipts[0].result == "conflict":
+    rules = cache.get(principal.project_id)
+    if (request.content_type or "").lower() == "application/x-ndjson":
+        return _lines(request, principal, rules, body)
+    if body.lstrip()[:1] == b"[":
+        return _array(request, principal, rules, body)
+    receipt = _record(principal, [checked(decode(body, EventIn), rules)])[0]
+    if receipt.result == "conflict":
         raise Problem(409, "idempotency-conflict", "This event_id was used with another body.", field="event_id")
-    return json_response(results[0], status=201 if receipts[0].result == "stored" else 200)
+    return json_response(_told(receipt), status=201 if receipt.result == "stored" else 200)
 
 
-def _checked(event: EventIn, project: Project, at: str) -> services.NewEvent:
-    value = _value(event, project, at)
-    text = event.text or ""
-    if event.type == "comment" and (fault := fault_in(text)):
-        raise invalid(f"{at}text", f"The comment {fault}.")
-    if event.type != "comment" and event.text is not None:
-        raise invalid(f"{at}text", "Only a comment has a text.")
-    return services.NewEvent(
-        inquiry_ref=event.inquiry, kind=event.type, value=value, text=text, event_id=event.event_id,
-        request_sha=hashlib.sha256(msgspec.json.encode(event)).digest(), customer=event.customer or "",
-        occurred_at=_instant(event, at),
-    )  # fmt: skip
+def _record(principal: Principal, events: Sequence[NewEvent]) -> list[Receipt]:
+    return services.record_feedback(project_id=principal.project_id, app_id=principal.app_id, events=events)
 
 
-def _instant(event: EventIn, at: str) -> datetime | None:
-    if event.occurred_at is None:
-        return None
-    if event.occurred_at.tzinfo is None:
-        raise invalid(f"{at}occurred_at", "The time needs its offset from UTC, such as 2026-01-31T12:00:00Z.")
-    return event.occurred_at.astimezone(UTC)
+def _told(receipt: Receipt) -> dict[str, Any]:
+    return {"id": receipt.id, "result": receipt.result}
 
 
-def _value(event: EventIn, project: Project, at: str) -> float | None:
-    """The number that this kind of event carries; 422 where it is absent, out of range or out of place."""
-    if event.type in ("impression", "click", "comment"):
-        if event.value is not None:
-            raise invalid(f"{at}value", f"An event of type {event.type} has no value.")
-        return None
-    if event.type == "thumbs":
-        return _thumb(event.value, at)
-    low, high = BOUNDS.get(event.type, (float(project.rating_min), float(project.rating_max)))
-    if not isinstance(event.value, int | float) or not low <= event.value <= high:
-        raise invalid(f"{at}value", f"An event of type {event.type} needs a number from {low:g} to {high:g}.")
-    return float(event.value)
+def _array(request: HttpRequest, principal: Principal, rules: Rules, body: bytes) -> HttpResponse:
+    """All or nothing: one event that is not well-formed refuses the request, and nothing of it is stored."""
+    given = decode(body, list[EventIn])
+    _admit(request, principal, len(given))
+    receipts = _record(principal, [checked(e, rules, at=f"[{i}].") for i, e in enumerate(given)])
+    results = [_told(r) for r in receipts]
+    return json_response({"results": results}, status=201 if any(r.result == "stored" for r in receipts) else 200)
 
 
-def _thumb(value: float | str | None, at: str) -> float:
-    known: dict[float | str | None, float] = {"up": 1.0, "down": -1.0, 1: 1.0, -1: -1.0}
-    if value not in known:
-        raise invalid(f"{at}value", "Thumbs are «up» or «down» (or 1, −1).")
-    return known[value]
+def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes) -> HttpResponse:
+    """Each line on its own: the good ones are stored, and each bad one is answered with its error and field."""
+    lines = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
+    _admit(request, principal, len(lines))
+    results: list[dict[str, Any]] = []
+    good: list[tuple[int, NewEvent]] = []
+    for at, (number, line) in enumerate(lines):
+        try:
+            good.append((at, checked(_read(line), rules)))
+            results.append({"line": number})
+        except Problem as problem:
+            results.append({"line": number, "id": None, "result": "invalid", "error": _error(problem)})
+    for (at, _), receipt in zip(good, _record(principal, [e for _, e in good]), strict=True):
+        results[at] |= _told(receipt)
+    counts = Counter(str(r["result"]) for r in results)
+    return json_response({"results": results, "counts": counts}, status=201 if counts["stored"] else 200)
+
+
+def _read(line: bytes) -> EventIn:
+    try:
+        return _one.decode(line)
+    except msgspec.ValidationError as error:
+        raise explain(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "malformed", f"The line is no valid JSON: {error}.") from error
+
+
+def _error(problem: Problem) -> dict[str, Any]:
+    return {"type": f"urn:enso:problem:{problem.kind}", "detail": problem.detail, "field": problem.field}
+
+
+def _admit(request: HttpRequest, principal: Principal, events: int) -> None:
+    if events > MAX_EVENTS:
+        raise Problem(413, "too-large", f"Up to {MAX_EVENTS:,} events at once: send the rest in another request.")
+    limits.spend(request, principal, limits.EVENT_SHARE * max(events - 1, 0))

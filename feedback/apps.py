@@ -8,4 +8,6 @@ class FeedbackConfig(AppConfig):
 
     def ready(self) -> None:
         # Job handlers and event consumers register by being imported.
-        from feedback import tasks  # noqa: F401
+        from feedback import audited, tasks  # noqa: F401
+
+        audited.register()

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from feedback import jobs
-from feedback.access import readable_project
+from feedback.access import managed_project, readable_project
 from feedback.models import Job
 from feedback.problems import Problem, not_found
 
@@ -31,7 +31,7 @@ class JobCancel(APIView):
     @extend_schema(request=None, responses={202: dict}, operation_id="job_cancel")
     def post(self, request: Request, job_id: int) -> Response:
         """Cancel a job: at once when it waits, at its next step when it runs."""
-        project = readable_project(request, scope="models:admin")
+        project = managed_project(request, scope="models:admin")
         job = Job.objects.filter(pk=job_id, project=project).first()
         if job is None:
             raise not_found("job")

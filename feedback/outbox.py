@@ -49,6 +49,13 @@ def publish(*, kind: str, project_id: int | None, payload: dict[str, Any]) -> Ou
     return event
 
 
+def publish_from(query: str) -> str:
+    """SQL that writes an event for each (kind, project_id, payload) that `query` yields. Whoever runs it calls `nudge`."""
+    return f"""
+        INSERT INTO feedback_outboxevent (kind, project_id, payload, state, attempts, available_at, created_at, error)
+        SELECT kind, project_id, payload, 'pending', 0, now(), now(), '' FROM ({query}) AS q(kind, project_id, payload)"""
+
+
 def nudge() -> None:
     """Wake the relay, at most every `NUDGE_SECONDS` per process; a lost nudge costs one beat, never an event."""
     from feedback.tasks import relay_outbox, send_quietly

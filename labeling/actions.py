@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from feedback.masking import mask
 from feedback.models import Category, Inquiry, Status
 from feedback.problems import Problem, invalid, not_found
 from labeling import days, guidelines, queue, resolving, services, tallies
@@ -32,16 +33,25 @@ UNDOABLE = 10
 def release(
     *, project_id: int, task_id: int, annotator_id: int, token: uuid.UUID, known_until: datetime | None = None
 ) -> None:
-    """Give a task back unanswered; 409 when the lease was already lost, or renewed after `known_until`."""
-    if not LabelTask.objects.filter(pk=task_id, project_id=project_id).exists():
-        raise not_found("task")
-    if not queue.release(task_id=task_id, annotator_id=annotator_id, token=token, known_until=known_until):
-        raise services.lease_lost()
+    """Give a task back unanswered; 409 when the lease was already lost, or renewed after `known_until`.
+
+    What was prefetched behind it goes back too. It waits its turn: the page that the same person opens meanwhile claims
+    after it, not past the row that it locks.
+    """
+    with transaction.atomic():
+        queue.take_turn(project_id=project_id, annotator_id=annotator_id)
+        if not LabelTask.objects.filter(pk=task_id, project_id=project_id).exists():
+            raise not_found("task")
+        role = queue.role_of(task_id=task_id, token=token)
+        if not queue.release(task_id=task_id, annotator_id=annotator_id, token=token, known_until=known_until):
+            raise services.lease_lost()
+        queue.release_waiting(project_id=project_id, annotator_id=annotator_id, role=role)
 
 
 def skip(*, project_id: int, task_id: int, annotator_id: int, token: uuid.UUID, reason: str = SkipReason.NONE) -> Skip:
     """Leave a task to others: it is not handed to this person again. The same skip twice is one; a lost lease is no loss."""
     with transaction.atomic():
+        queue.take_turn(project_id=project_id, annotator_id=annotator_id)
         task = _locked(project_id, task_id)
         _must_not_have_answered(task, annotator_id)
         queue.release(task_id=task.pk, annotator_id=annotator_id, token=token)
@@ -71,7 +81,7 @@ def escalate(*, project_id: int, task_id: int, annotator_id: int, token: uuid.UU
         )
         inquiry = row.task.inquiry
         Inquiry.objects.filter(pk=inquiry.pk, status=Status.ANSWERED).update(status=Status.WAITING)
-        reasons: list[dict[str, Any]] = [{"code": "annotator", "detail": detail}]
+        reasons: list[dict[str, Any]] = [{"code": "annotator", "detail": mask(detail).text}]
         return services.open_escalation(inquiry=inquiry, reasons=reasons, priority=0.5)
 
 

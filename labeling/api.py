@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,21 +11,10 @@ from rest_framework.views import APIView
 from feedback.access import IsPerson, project_for
 from feedback.models import Membership, Project, Role, User
 from feedback.problems import Problem, invalid, not_found
+from feedback.rest import StrictSerializer
 from labeling import actions, days, queue, selectors, services
 from labeling.desk_api import in_hand, leased
 from labeling.models import LabelTask, SkipReason, SlotRole
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """Unknown fields are an error, never dropped."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
-        if unknown:
-            raise serializers.ValidationError(
-                {unknown[0]: f"There is no field {unknown[0]!r}. Remove it or check its spelling."}
-            )
-        return super().to_internal_value(data)
 
 
 class LeaseIn(StrictSerializer):

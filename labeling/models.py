@@ -44,6 +44,10 @@ __all__ = [
     "TaskState",
 ]
 
+from labeling.exchange.models import ExchangeChunk as ExchangeChunk
+from labeling.exchange.models import ExchangeFile as ExchangeFile
+from labeling.exchange.models import ImportFault as ImportFault
+
 
 class TaskKind(models.TextChoices):
     SELECTION = "selection", "Chosen because its label teaches most"

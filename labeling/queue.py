@@ -42,6 +42,10 @@ WHERE id IN (SELECT id FROM expired WHERE NOT gold)
 _ANY_EXPIRED = """
 SELECT 1 FROM labeling_slot WHERE project_id = %(project)s AND state = 'leased' AND lease_expires_at < now() LIMIT 1
 """
+_IN_HAND = """
+SELECT 1 FROM labeling_slot WHERE annotator_id = %(annotator)s AND project_id = %(project)s AND role = ANY (%(roles)s)
+  AND state = 'leased' AND NOT reserved LIMIT 1
+"""
 _CLOSE = "DELETE FROM labeling_slot WHERE task_id = %(task)s AND state <> 'done'"
 _TURN = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 7))"
 _RENEW = """
@@ -115,8 +119,9 @@ def claim(
 ) -> Lease | None:
     """The caller's live lease, or the best open slot of the first of `roles` that has one; None when there is nothing.
 
-    With `reserve` it is the item after that one: held for a short while, and in hand once the first is answered. With
-    `gold_rate` a share of what annotators get is an item whose answer is known; nothing tells them which.
+    With `reserve` it is the item after that one: held for a short while, and in hand once the first is answered. Where
+    nothing is in hand (a prefetch that comes after the page has closed), there is nothing to come after: it is in hand.
+    With `gold_rate` a share of what annotators get is an item whose answer is known; nothing tells them which.
     """
     given: dict[str, Any] = {"project": project_id, "annotator": annotator_id, "seconds": seconds, "roles": list(roles)}
     with transaction.atomic():
@@ -124,6 +129,7 @@ def claim(
         if hot.row(_ANY_EXPIRED, given):
             with connection.cursor() as cursor:
                 cursor.execute(_RELEASE_EXPIRED, given)
+        reserve = reserve and hot.row(_IN_HAND, given) is not None
         # Handed out again (the page was loaded anew): for its full time, and out of reach of a late release.
         if held := _lease(hot.row(_RENEW, given | {"reserve": reserve}), annotator_id):
             return held
@@ -169,7 +175,9 @@ def _held(project_id: int, annotator_id: int, roles: Sequence[str], *, reserved:
 def promote_reserved(*, project_id: int, annotator_id: int, role: str, seconds: float) -> Lease | None:
     """The item that waited is now the one in hand; None when nothing waited."""
     given = {"project": project_id, "annotator": annotator_id, "roles": [str(role)], "seconds": seconds}
-    return _lease(hot.row(_PROMOTE, given), annotator_id)
+    with transaction.atomic():
+        take_turn(project_id=project_id, annotator_id=annotator_id)
+        return _lease(hot.row(_PROMOTE, given), annotator_id)
 
 
 def role_of(*, task_id: int, token: uuid.UUID) -> str:
@@ -221,6 +229,12 @@ def clear_leases(*, project_id: int, annotator_id: int | None = None) -> int:
     """Take back every lease of a project, or one person's; who held one can still answer, but it may not count."""
     held = Slot.objects.filter(project_id=project_id, state=SlotState.LEASED)
     return _give_back(held if annotator_id is None else held.filter(annotator_id=annotator_id))
+
+
+def release_waiting(*, project_id: int, annotator_id: int, role: str) -> None:
+    """Give back what is only reserved: whoever gives back the item in hand does not want the next one."""
+    own = Slot.objects.filter(project_id=project_id, annotator_id=annotator_id, role=role, state=SlotState.LEASED)
+    _give_back(own.filter(reserved=True))
 
 
 def take_back(slot: Slot, *, seconds: float) -> Lease:

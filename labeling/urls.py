@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import agreement_api, api, console, desk, desk_api, quality
+from labeling import agreement_api, api, audit, console, desk, desk_api, quality, reveal, webhook_pages
+from labeling.exchange import api as exchange_api
+from labeling.exchange import views as exchange
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
@@ -16,6 +18,19 @@ pages: list[URLPattern | URLResolver] = [
     path("cases/<int:case_id>", console.case, name="case"),
     path("cases/<int:case_id>/resolve", console.resolve, name="case-resolve"),
     path("cases/<int:case_id>/assign", console.assign, name="case-assign"),
+    path("inquiries/<uuid:inquiry_id>/reveal", reveal.reveal, name="reveal"),
+    path("exchange", exchange.exchange, name="exchange"),
+    path("exchange/live", exchange.live, name="exchange-live"),
+    path("exchange/import", exchange.import_file, name="exchange-import"),
+    path("exchange/export", exchange.export, name="exchange-export"),
+    path("exchange/labels", exchange.labels, name="exchange-labels"),
+    path("exchange/<int:exchange_id>/refused", exchange.faults, name="exchange-faults"),
+    path("exchange/<int:exchange_id>/file", exchange.made, name="exchange-file"),
+    path("exchange/<int:exchange_id>/cancel", exchange.cancel, name="exchange-cancel"),
+    path("audit", audit.audit, name="audit"),
+    path("webhooks", webhook_pages.webhook_list, name="webhook-list"),
+    path("webhooks/<int:webhook_id>/<slug:action>", webhook_pages.webhook_action, name="webhook-action"),
+    path("notices/<int:notice_id>/again", webhook_pages.notice_replay, name="notice-again"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [
@@ -36,4 +51,5 @@ endpoints: list[URLPattern | URLResolver] = [
     path("reliability", agreement_api.Reliability.as_view(), name="reliability"),
     path("gold", agreement_api.Gold.as_view(), name="gold"),
     path("qualifications", agreement_api.Qualifications.as_view(), name="qualifications"),
+    path("labels", exchange_api.labels, name="labels"),
 ]

@@ -59,6 +59,7 @@ class Desk:
     categories: Mapping[str, CategoryInfo]
     replies: Mapping[tuple[str, str], ReplyInfo]  # (category key, locale)
     signature: str = ""
+    order_templates: tuple[str, ...] = ()
     heads: Mapping[str, ServedHead] = field(default_factory=dict)  # by encoder sha256
 
     def reply_to(self, category: str, locale: str) -> ReplyInfo | None:

@@ -148,8 +148,9 @@ class Served:
             project.confidence_threshold, project.anger_threshold, project.answers_by_hand, project.audit_rate
         )
         desk = Desk(
-            project.pk, project.slug, policy, project.overlap, categories, replies, signature, self._heads(project_id)
-        )
+            project.pk, project.slug, policy, project.overlap, categories, replies, signature, tuple(project.order_templates),
+            self._heads(project_id),
+        )  # fmt: skip
         for sha in desk.heads:
             log.info("project %s serves %s for encoder %s", project.slug, desk.heads[sha].name, sha[:8])
         return desk

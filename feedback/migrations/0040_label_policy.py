@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0002_default_strategy'),
+        ('feedback', '0010_score_evidence'),
     ]
 
     operations = [

@@ -40,6 +40,8 @@ class Inquiry(models.Model):
     status = models.CharField(max_length=10, choices=Status)
     category = models.ForeignKey("feedback.Category", on_delete=models.PROTECT, null=True, related_name="+")
     reply = models.ForeignKey("feedback.Reply", on_delete=models.PROTECT, null=True, related_name="+")
+    # What answered, as the answerer calls it ("v7"): a label that figures are grouped by, opaque to this app.
+    model = models.CharField(max_length=80, default="", blank=True)
     received_at = models.DateTimeField()
 
     class Meta:

@@ -51,6 +51,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "adjudication": ("expert", "/p/shop/adjudicate", "#desk[data-state=working]"),
     "escalations": ("agent", "/p/shop/cases", ".shares"),
     "loop": ("lead", "/p/shop/loop", ".strip"),
+    "exchange": ("lead", "/p/shop/exchange", ".records form"),
+    "audit": ("lead", "/p/shop/audit", ".trail li"),
     "preferences": ("annotator", "/preferences", "main form"),
     "not-allowed": ("annotator", "/p/shop/cases", "h1"),
 }

@@ -11,6 +11,7 @@ from feedback.scores import (
     ExplicitWeights,
     ImplicitWeights,
     Signal,
+    evidence_of,
     explicit_score,
     implicit_score,
     nps_points,
@@ -24,7 +25,7 @@ kinds = {
 }  # fmt: skip
 signals = st.lists(
     st.one_of([st.tuples(st.just(k), v, st.integers(0, 1000)) for k, v in kinds.items()]), max_size=30
-).map(lambda rows: [Signal(k, v, START + timedelta(seconds=t), str(i)) for i, (k, v, t) in enumerate(rows)])
+).map(lambda rows: [Signal(k, v, START + timedelta(seconds=t)) for k, v, t in rows])
 
 
 def test_a_click_with_45_seconds_and_78_percent_of_the_page_scores_0_914():
@@ -59,15 +60,15 @@ def test_any_order_of_arrival_gives_the_same_scores(events, random):
     shuffled = list(events)
     random.shuffle(shuffled)
     weights = (ImplicitWeights(), ExplicitWeights())
-    assert scores_of(shuffled, *weights) == scores_of(events, *weights)
+    assert scores_of(evidence_of(shuffled), *weights) == scores_of(evidence_of(events), *weights)
 
 
 def test_the_latest_thumb_counts():
-    up = Signal("thumbs", 1, START, "a")
-    down = Signal("thumbs", -1, START + timedelta(seconds=1), "b")
-    assert scores_of([down, up], ImplicitWeights(), ExplicitWeights()).thumbs == -1
+    up = Signal("thumbs", 1, START)
+    down = Signal("thumbs", -1, START + timedelta(seconds=1))
+    assert scores_of(evidence_of([down, up]), ImplicitWeights(), ExplicitWeights()).thumbs == -1
 
 
 def test_a_comment_whose_sentiment_is_not_known_yet_says_nothing():
-    comment = Signal("comment", None, START, "a")
-    assert scores_of([comment], ImplicitWeights(), ExplicitWeights()).explicit is None
+    comment = Signal("comment", None, START)
+    assert scores_of(evidence_of([comment]), ImplicitWeights(), ExplicitWeights()).explicit is None

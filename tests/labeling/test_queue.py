@@ -11,7 +11,7 @@ from django.utils import timezone
 from feedback.models import Inquiry
 from feedback.problems import Problem
 from feedback.services import NewInquiry, record_inquiry
-from labeling import queue, services
+from labeling import actions, queue, services
 from labeling.models import Annotation, Label, LabelTask, Slot, SlotState, TaskKind, TaskState
 from tests.conftest import make_person
 
@@ -221,3 +221,55 @@ def test_many_annotators_at_once_share_the_queue_without_a_double_hand_out(proje
     assert Annotation.objects.filter(extra=False).count() == 60
     assert not LabelTask.objects.exclude(state=TaskState.RESOLVED).exists()
     assert not Slot.objects.exclude(state=SlotState.DONE).exists()
+
+
+def reserve(project, user):
+    return queue.claim(project_id=project.pk, annotator_id=user.pk, roles=["annotator"], seconds=600.0, reserve=True)
+
+
+@pytest.mark.django_db
+def test_giving_back_the_item_in_hand_gives_back_the_prefetched_one_too(project, annotator):
+    first, _ = add_task(project, priority=0.9), add_task(project, priority=0.1)
+    lease = claim(project, annotator)
+    assert reserve(project, annotator).task_id != first.pk
+    actions.release(project_id=project.pk, task_id=first.pk, annotator_id=annotator.pk, token=lease.token)
+    assert not Slot.objects.filter(state=SlotState.LEASED).exists()
+    assert claim(project, annotator).task_id == first.pk
+
+
+@pytest.mark.django_db
+def test_a_prefetch_that_comes_after_the_item_was_given_back_is_in_hand(project, annotator):
+    first, _ = add_task(project, priority=0.9), add_task(project, priority=0.1)
+    assert reserve(project, annotator).task_id == first.pk
+    assert claim(project, annotator).task_id == first.pk
+    assert Slot.objects.filter(state=SlotState.LEASED).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_that_opens_while_the_closed_one_gives_its_item_back_gets_that_item(project, annotator):
+    first, _ = add_task(project, priority=0.9), add_task(project, priority=0.1)
+    lease = claim(project, annotator)
+    claimed: list[int] = []
+
+    def open_again():
+        try:
+            claimed.append(claim(project, annotator).task_id)
+        finally:
+            connection.close()
+
+    page = threading.Thread(target=open_again)
+    with transaction.atomic():
+        actions.release(project_id=project.pk, task_id=first.pk, annotator_id=annotator.pk, token=lease.token)
+        page.start()
+        wait_until_somebody_waits_or(lambda: not page.is_alive())
+    page.join()
+    assert claimed == [first.pk]
+
+
+def wait_until_somebody_waits_or(done) -> None:
+    """Until another connection waits for a lock that this one holds, or `done`."""
+    with connection.cursor() as cursor:
+        while not done():
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return

@@ -24,6 +24,7 @@ class Desk {
     this.upcoming = null;
     this.skipsInARow = 0;
     this.fetching = null;
+    this.turn = 0;
     this.choices = new Choices($("choices"), $("filter"), {
       numbered: data.shortcuts.on,
       onChoose: (key) => this.choose(key),
@@ -93,7 +94,8 @@ class Desk {
     try {
       // What is still on its way decides what the server thinks we hold: let it arrive first.
       await this.outbox.drain();
-      this.#arrived(await (this.fetching ?? this.#next(false)));
+      await this.fetching?.catch(() => {});
+      this.#arrived(await this.#next(false));
     } catch (error) {
       this.#trouble(error);
     } finally {
@@ -120,12 +122,13 @@ class Desk {
   /** Fetch the item after this one. What comes back may be the one in hand, when the server has not yet heard that it is. */
   async prefetch() {
     if (this.fetching || this.upcoming || !this.current) return;
+    const { turn } = this;
     this.fetching = this.#next(true);
     try {
       const item = await this.fetching;
-      if (!item) return;
-      if (!this.current) this.#arrived(item);
-      else if (item.task.id !== this.current.task.id) this.upcoming = item;
+      // An answer or an undo since then has changed what is in hand and what waits: this may be what was just answered.
+      if (!item || turn !== this.turn) return;
+      if (item.task.id !== this.current?.task.id) this.upcoming = item;
     } catch (error) {
       if (!(error instanceof Offline || error instanceof Refused)) throw error;
     } finally {
@@ -238,6 +241,7 @@ class Desk {
   #keep(item, what, body, category, kind = "answer") {
     const { id, text } = item.task;
     const path = `${data.api}tasks/${id}/${what}`;
+    this.turn += 1;
     this.current = null;
     const entry = this.outbox.add({ path, body, task: id, category, kind, role: data.role, text: text.slice(0, 80) });
     this.rail.add({ ...entry, item });
@@ -344,6 +348,7 @@ class Desk {
   }
 
   #back(row, item) {
+    this.turn += 1;
     this.rail.remove(row);
     this.upcoming = this.current;
     this.show(item);
@@ -366,8 +371,9 @@ class Desk {
 
   /** The item in front of us was only reserved, or has been lost: ask what is in hand. */
   async #confirm() {
+    const { turn } = this;
     const item = await this.#next(false).catch(() => null);
-    if (!item || !this.current) return;
+    if (!item || !this.current || turn !== this.turn) return;
     if (item.task.id === this.current.task.id) {
       this.current.token = item.token;
       this.current.knownUntil = item.knownUntil;

@@ -1,0 +1,34 @@
+"""What of labeling/ is audited: what people decided. Leases, slots and priorities are not, nor tasks that routing opens."""
+
+from __future__ import annotations
+
+from feedback.audit import DELETE, UPDATE, Recorded, record
+from labeling.models import Annotation, Escalation, GoldItem, Guideline, Label, LabelTask, Qualification
+
+_TASKS_PROJECT = "(SELECT t.project_id FROM labeling_labeltask t WHERE t.id = {row}.task_id)"
+
+
+def register() -> None:
+    """Called when the app is ready."""
+    record(LabelTask, Recorded("task", ("state", "category_id", "resolution", "overlap"), actions=(UPDATE, DELETE)))
+    record(
+        Annotation,
+        Recorded(
+            "annotation",
+            ("task_id", "annotator_id", "category_id", "role", "extra", "saw_suggestion"),
+            project=_TASKS_PROJECT,
+        ),
+    )
+    record(Label, Recorded("label", ("inquiry_id", "category_id", "source", "saw_suggestion")))
+    record(
+        Escalation,
+        Recorded(
+            "escalation",
+            ("inquiry_id", "state", "assignee_id", "category_id", "priority"),
+            texts=("reply_text",),
+            inserts_asked_for=True,
+        ),
+    )
+    record(Guideline, Recorded("guideline", ("number", "category_id", "author_id"), texts=("text",)))
+    record(Qualification, Recorded("qualification", ("annotator_id", "languages", "categories")))
+    record(GoldItem, Recorded("gold", ("task_id", "category_id", "active")))

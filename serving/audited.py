@@ -1,0 +1,11 @@
+"""What of serving/ is audited: which model was registered, promoted, archived or rejected."""
+
+from __future__ import annotations
+
+from feedback.audit import Recorded, record
+from serving.models import ModelVersion
+
+
+def register() -> None:
+    """Called when the app is ready."""
+    record(ModelVersion, Recorded("model", ("number", "stage", "promoted_at")))

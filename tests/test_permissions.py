@@ -1,0 +1,328 @@
+"""The permission matrix: every URL and method × every kind of caller × own and foreign project.
+
+What is tried comes from the URLconf, so a new endpoint is tried from its first day; what is expected is declared once, in
+`ACCESS` below. An endpoint that is missing there fails with the line to add. A caller who is not let in gets 401, 403, 404 or
+the way to the sign-in page, never anything of the project; a foreign project is never told from one that does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from feedback import jobs
+from feedback.keys import SCOPES
+from feedback.models import ApiKey, Category, Inquiry, Job, Project, Role, Status, User
+from feedback.principals import digest
+from feedback.services import NewInquiry, create_project, record_inquiry
+from labeling import services as labeling_services
+from labeling.exchange.files import keep_file
+from labeling.exchange.models import ImportFault
+from labeling.models import Annotation, LabelTask, TaskKind
+from serving.models import DecisionRecord, ModelVersion
+from tests.conftest import CATEGORIES, make_key, make_person
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+ROLES = frozenset(Role.values)
+KEYS = frozenset(f"key:{scope}" for scope in SCOPES)
+MEMBERS = ROLES
+SIGNED_IN = ROLES | {"none", "superuser"}
+LABELERS = frozenset({"annotator", "expert"})
+AGENTS = frozenset({"agent", "lead", "admin"})
+LEADS = frozenset({"lead", "admin"})
+
+
+def key(*scopes: str) -> frozenset[str]:
+    return frozenset(f"key:{scope}" for scope in scopes)
+
+
+PUBLIC = frozenset({"anonymous", "key:none"}) | SIGNED_IN | KEYS
+
+# Name of the URL → method → who is let in. What is not listed is open to nobody.
+ACCESS: dict[str, dict[str, frozenset[str]]] = {
+    "home": {"GET": MEMBERS, "POST": MEMBERS, "PUT": MEMBERS, "PATCH": MEMBERS, "DELETE": MEMBERS},
+    "sign-in": {"GET": PUBLIC, "POST": PUBLIC, "PUT": PUBLIC},
+    "sign-out": {"POST": PUBLIC},
+    "preferences": dict.fromkeys(METHODS, SIGNED_IN),
+    "language": {"POST": PUBLIC},
+    "theme": {"POST": PUBLIC},
+    "project": dict.fromkeys(METHODS, MEMBERS),
+    "desk": dict.fromkeys(METHODS, frozenset({"annotator"})),
+    "adjudicate": dict.fromkeys(METHODS, frozenset({"expert"})),
+    "cases": dict.fromkeys(METHODS, AGENTS),
+    "case": dict.fromkeys(METHODS, AGENTS),
+    "case-resolve": {"POST": AGENTS},
+    "case-assign": {"POST": AGENTS},
+    "exchange": {"GET": LEADS},
+    "exchange-live": {"GET": LEADS},
+    "exchange-import": {"POST": LEADS},
+    "exchange-export": {"POST": LEADS},
+    "exchange-labels": {"GET": LEADS},
+    "exchange-faults": {"GET": LEADS},
+    "exchange-file": {"GET": LEADS},
+    "exchange-cancel": {"POST": LEADS},
+    "audit": {"GET": LEADS},
+    "loop": dict.fromkeys(METHODS, MEMBERS),
+    "loop-live": dict.fromkeys(METHODS, MEMBERS),
+    "decision": dict.fromkeys(METHODS, AGENTS),
+    "feedback": {"POST": key("feedback:write")},
+    "jobs": {"GET": MEMBERS | key("labels:read")},
+    "job-cancel": {"POST": LEADS | key("models:admin")},
+    "queue-next": {"POST": LABELERS},
+    "queue-status": {"GET": LABELERS},
+    "task-annotations": {"POST": LABELERS},
+    "task-heartbeat": {"POST": LABELERS},
+    "task-release": {"POST": LABELERS},
+    "task-skip": {"POST": LABELERS},
+    "task-escalate": {"POST": LABELERS},
+    "task-flag": {"POST": LABELERS},
+    "task-undo": {"POST": LABELERS},
+    "agreement": {"GET": MEMBERS | key("labels:read")},
+    "labels": {"GET": key("labels:read")},
+    "inquiries": {"POST": key("inquiries:write")},
+    "inquiry": {"GET": key("inquiries:read")},
+    "inquiry-escalate": {"POST": key("escalations:write")},
+    "predict": {"POST": key("inquiries:write")},
+    "predict-batch": {"POST": key("inquiries:write")},
+    "models": {"GET": MEMBERS | key("labels:read")},
+    "model-promote": {"POST": key("models:admin")},
+    "model-rollback": {"POST": key("models:admin")},
+    "schema": {"GET": PUBLIC},
+    "docs": {"GET": PUBLIC},
+    "healthz": dict.fromkeys(METHODS, PUBLIC),
+    "readyz": dict.fromkeys(METHODS, PUBLIC),
+}
+# Bodies that are right but for the caller, where `{}` would be refused before anybody looks at who asks.
+TOKEN = str(uuid.UUID(int=7))
+BODIES: dict[str, dict[str, Any]] = {
+    "inquiries": {"text": "Where is my parcel?", "dry_run": True},
+    "predict": {"text": "Where is my parcel?"},
+    "predict-batch": {"inquiries": [{"text": "Where is my parcel?"}]},
+    "feedback": {"inquiry": "r-1", "type": "click"},
+    "queue-next": {},
+    "task-annotations": {"token": TOKEN, "category": "refund"},
+    "task-flag": {"on": True},
+    "task-undo": {},
+} | {f"task-{verb}": {"token": TOKEN} for verb in ("heartbeat", "release", "skip", "escalate")}
+# A body that may name a project; the others name theirs in the address or in `?project=`.
+NAMES_PROJECT_IN_BODY = {"inquiries", "predict", "predict-batch", "queue-next"}
+# They cannot name a project at all: whatever they touch is the caller's own.
+WITHOUT_PROJECT = {
+    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz",
+}  # fmt: skip
+SECRET = "Zirkonium"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    name: str
+    route: str
+    parameters: tuple[str, ...]
+
+
+def endpoints(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[Endpoint]:
+    """Every URL pattern of the URLconf."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from endpoints(pattern, route)
+        else:
+            assert isinstance(pattern, URLPattern)
+            yield Endpoint(pattern.name or route, route, tuple(re.findall(r"<(?:\w+:)?(\w+)>", route)))
+
+
+ENDPOINTS = sorted(endpoints(), key=lambda e: e.route)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A project with one of everything that a URL can name."""
+
+    project: Project
+    objects: dict[str, Any]
+
+    def path(self, endpoint: Endpoint) -> str:
+        route = endpoint.route
+        for name in endpoint.parameters:
+            assert name in self.objects, (
+                f"{endpoint.name} takes <{name}>, which the matrix does not know: make one in `make_site` "
+                f'and add "{name}" to `objects`.'
+            )
+            start, _, rest = route.partition("<")
+            route = f"{start}{self.objects[name]}{rest.partition('>')[2]}"
+        return "/" + route
+
+
+def make_site(slug: str, name: str) -> Site:
+    project = create_project(slug=slug, name=name, categories=CATEGORIES, audit_rate=0.0)
+    inquiry, task = make_task(project, f"{name}: where is my parcel?")
+    escalation = labeling_services.open_escalation(inquiry=inquiry, reasons=[{"code": "app"}], priority=0.5)
+    category = Category.objects.get(project=project, key="refund")
+    DecisionRecord.objects.create(
+        inquiry=inquiry, model_name=name, encoder_sha="e" * 64, category=category, confidence=0.5, probabilities={"refund": 0.5},
+        decision="human", propensity=0.05,
+    )  # fmt: skip
+    model = ModelVersion.objects.create(
+        project=project, number=1, encoder_sha="e" * 64, manifest_sha="m" * 64, kind=name
+    )
+    job = jobs.enqueue(kind="train", project_id=project.pk)
+    file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
+    made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
+    Job.objects.filter(pk=made.pk).update(result={"file": file.pk})
+    ImportFault.objects.create(job=made, row=1, field=name, advice=name)
+    objects = {
+        "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
+        "exchange_id": made.pk, "number": model.number,
+    }  # fmt: skip
+    return Site(project, objects)
+
+
+def make_task(project: Project, text: str, *, overlap: int = 1) -> tuple[Inquiry, LabelTask]:
+    new = NewInquiry(text=text, request_sha=b"0" * 32)
+    inquiry = record_inquiry(
+        project_id=project.pk, app_id=None, new=new, status=Status.WAITING, category_id=None, reply_id=None
+    )
+    task = labeling_services.open_task(
+        inquiry=inquiry, kind=TaskKind.IMPORTED, overlap=overlap, priority=0.5, reason={}
+    )
+    return inquiry, task
+
+
+@dataclass
+class Matrix:
+    own: Site
+    foreign: Site
+    callers: dict[str, tuple[Client, dict[str, str]]]
+
+    def ask(self, caller: str, method: str, endpoint: Endpoint, site: Site) -> tuple[int, str, str]:
+        """Status, place that a redirect leads to, and body; whatever the request did is undone."""
+        client, headers = self.callers[caller]
+        path = site.path(endpoint)
+        body = dict(BODIES.get(endpoint.name, {}))
+        if endpoint.name in NAMES_PROJECT_IN_BODY:
+            body["project"] = site.project.slug
+        if endpoint.name not in WITHOUT_PROJECT and "slug" not in endpoint.parameters:
+            path += f"?project={site.project.slug}"
+        point = transaction.savepoint()
+        response = client.generic(method, path, json.dumps(body), content_type="application/json", headers=headers)
+        content = b"".join(response.streaming_content) if response.streaming else response.content
+        transaction.savepoint_rollback(point)
+        return response.status_code, response.headers.get("Location", ""), content.decode(errors="replace")
+
+
+@pytest.fixture
+def matrix(db: None) -> Matrix:
+    own, foreign = make_site("shop", "Shop"), make_site("bank", SECRET)
+    callers: dict[str, tuple[Client, dict[str, str]]] = {"anonymous": (Client(raise_request_exception=False), {})}
+    people = {role: make_person(own.project, role, role) for role in Role.values}
+    for person in people.values():
+        Annotation.objects.create(
+            task_id=own.objects["task_id"],
+            annotator=person,
+            category=own.project.categories.all()[0],
+            token=TOKEN,
+            extra=True,
+        )  # so that there is something to take back
+    people |= {
+        "none": User.objects.create(username="none"),
+        "superuser": User.objects.create(username="root", is_superuser=True),
+    }
+    for name, person in people.items():
+        client = Client(raise_request_exception=False)
+        client.force_login(person)
+        callers[name] = (client, {})
+    for scope in SCOPES:
+        callers[f"key:{scope}"] = keyed(make_key(own.project, scope))
+    callers["key:none"] = keyed(unscoped(own.project))
+    return Matrix(own, foreign, callers)
+
+
+def keyed(secret: str) -> tuple[Client, dict[str, str]]:
+    return Client(raise_request_exception=False), {"Authorization": f"Api-Key {secret}"}
+
+
+def unscoped(project: Project) -> str:
+    """A key whose scopes were taken away since it was made."""
+    secret = make_key(project, SCOPES[0])
+    ApiKey.objects.filter(digest=digest(secret)).update(scopes=[])
+    return secret
+
+
+def refused(status: int, place: str) -> bool:
+    """Not let in: said so, sent to sign in, or sent home without a word about the project."""
+    return status in (401, 403, 404, 405) or (status == 302 and (place.startswith("/sign-in") or place == "/"))
+
+
+def test_every_endpoint_is_declared_in_the_matrix() -> None:
+    unknown = sorted({e.name for e in ENDPOINTS} - ACCESS.keys())
+    lines = "\n".join(f'    "{name}": {{"GET": MEMBERS, "POST": LEADS}},' for name in unknown)
+    assert not unknown, f"Say in tests/test_permissions.py, in ACCESS, who may use which method of these:\n{lines}"
+    gone = sorted(ACCESS.keys() - {e.name for e in ENDPOINTS})
+    assert not gone, f"Take these out of ACCESS in tests/test_permissions.py; no URL has such a name: {gone}"
+
+
+def test_no_two_endpoints_share_a_name() -> None:
+    names = [e.name for e in ENDPOINTS]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.name)
+def test_each_method_lets_in_whom_it_should_and_nobody_else(endpoint: Endpoint, matrix: Matrix) -> None:
+    declared = ACCESS.get(endpoint.name, {})
+    wrong = []
+    for method in METHODS:
+        allowed = declared.get(method, frozenset())
+        for caller in matrix.callers if allowed else ("anonymous", *ROLES, "superuser", *KEYS):
+            status, place, _ = matrix.ask(caller, method, endpoint, matrix.own)
+            let_in = not refused(status, place) or allowed == PUBLIC
+            if status >= 500 and endpoint.name != "readyz":
+                wrong.append(f"{method} breaks for {caller}: {status}")
+            if let_in != (caller in allowed):
+                said = "is let in" if let_in else "is refused"
+                wrong.append(f"{method}: {caller} {said} ({status} {place}); ACCESS says otherwise")
+    assert not wrong, f"{endpoint.name} ({endpoint.route}):\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "endpoint", [e for e in ENDPOINTS if e.name not in WITHOUT_PROJECT], ids=lambda e: e.name
+)  # fmt: skip
+def test_a_foreign_project_does_not_exist_for_anybody(endpoint: Endpoint, matrix: Matrix) -> None:
+    wrong = []
+    for method in METHODS:
+        if not ACCESS.get(endpoint.name, {}).get(method):
+            continue
+        for caller in matrix.callers:
+            status, place, body = matrix.ask(caller, method, endpoint, matrix.foreign)
+            if not refused(status, place) or status == 405:
+                wrong.append(f"{method}: {caller} gets {status} {place}")
+            if SECRET in body:
+                wrong.append(f"{method}: {caller} is told something of the foreign project ({status})")
+    assert not wrong, f"{endpoint.name} ({endpoint.route}):\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "endpoint", [e for e in ENDPOINTS if set(e.parameters) - {"slug"}], ids=lambda e: e.name
+)  # fmt: skip
+def test_an_object_of_a_foreign_project_is_not_found_under_ones_own(endpoint: Endpoint, matrix: Matrix) -> None:
+    """The own project in the address, a foreign object in it."""
+    own, foreign = matrix.own, matrix.foreign
+    if set(endpoint.parameters) == {"number"}:
+        ModelVersion.objects.filter(project=foreign.project).update(number=7)
+        foreign.objects["number"] = 7
+    mixed = Site(own.project, {**foreign.objects, "slug": own.project.slug})
+    wrong = []
+    for method, allowed in ACCESS.get(endpoint.name, {}).items():
+        for caller in allowed:
+            status, place, body = matrix.ask(caller, method, endpoint, mixed)
+            if status not in (403, 404) or SECRET in body:
+                wrong.append(f"{method}: {caller} gets {status} {place}")
+    assert not wrong, f"{endpoint.name} ({endpoint.route}):\n" + "\n".join(wrong)
