@@ -14,6 +14,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from feedback import contract as _feedback_contract  # noqa: F401 - descriptions register by being imported
 from feedback.described import REQUEST_ID, Described, Parameter, known
 from feedback.problems import CONTENT_TYPE, TITLES
+from labeling import contract as _labeling_contract  # noqa: F401
 from serving import contract as _serving_contract  # noqa: F401
 
 Document = dict[str, Any]
