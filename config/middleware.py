@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from feedback.audit import acting
-from feedback.problems import request_id
+from feedback.problems import Problem, problem_response, request_id
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -39,7 +39,7 @@ class ApiFastPath:
         try:
             match = resolve(request.path_info)
         except Resolver404:
-            return self.get_response(request)
+            return problem_response(request, Problem(404, "not-found", "There is no such endpoint: see /api/docs."))
         if not hasattr(match.func, "enso_endpoint"):
             response = self.get_response(request)
             response.headers.setdefault("X-Request-Id", request_id(request))

@@ -207,7 +207,9 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "enso@localhost")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {"()": "feedback.logs.MaskedFormatter", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
     "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
@@ -216,3 +218,6 @@ LOGGING = {
 # Personal data (feedback/vault.py): Fernet keys, the newest first; without them a file of mode 0600 that is made once.
 ENSO_VAULT_KEYS: list[str] = env.list("ENSO_VAULT_KEYS", default=[])
 ENSO_VAULT_FILE = Path(env.str("ENSO_VAULT_FILE", str(HOME / "vault_keys")))
+
+# Statements of the hot paths are prepared once per connection; switch it off behind a pooler that does not carry them.
+DATABASE_PREPARE = env.bool("DATABASE_PREPARE", True)

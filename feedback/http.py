@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 
 from feedback import limits
 from feedback.keys import Principal, principal_of
-from feedback.problems import Problem, internal_error, problem_response, request_id
+from feedback.problems import Problem, internal_error, problem_response, request_id, unavailable
 
 T = TypeVar("T")
 View = Callable[..., HttpResponseBase]
@@ -61,12 +61,6 @@ def guard(admit: Callable[[HttpRequest], Any], described: tuple[tuple[str, ...],
         return guarded
 
     return decorate
-
-
-def unavailable() -> Problem:
-    return Problem(
-        503, "unavailable", "The database cannot be reached. Nothing was stored: send this again.", retry_after=2
-    )
 
 
 def _admit(request: HttpRequest, methods: tuple[str, ...], scope: str) -> Principal:

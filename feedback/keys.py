@@ -141,7 +141,7 @@ def _public_principal(key_digest: str) -> PublicPrincipal | None:
         return None
     project = key.app.project
     return PublicPrincipal(
-        key.pk, key.app_id, project.pk, frozenset(key.origins), project.anonymous_weight,
+        key.pk, key.app_id, project.pk, frozenset(key.origins),
         allowance_of(f"key:{key_digest[:24]}", project), project.page_limit_per_minute / 60,
     )  # fmt: skip
 

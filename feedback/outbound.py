@@ -7,6 +7,8 @@ import ipaddress
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -24,6 +26,13 @@ def fetch(url: str, *, most: int, seconds: float) -> bytes:
     The host is resolved once and the connection goes to that very address, so a name cannot point elsewhere in between.
     """
     parts = urlsplit(url)
+    with _open(parts, seconds) as connection:
+        return _body(connection, parts, most)
+
+
+@contextmanager
+def _open(parts: SplitResult, seconds: float) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the address that was looked at, which ends after `seconds` whatever the other side does."""
     address = resolve(parts)
     connection = _connection(parts, address, seconds)
     try:
@@ -35,16 +44,25 @@ def fetch(url: str, *, most: int, seconds: float) -> bytes:
         alarm.daemon = True
         alarm.start()
         try:
-            body = _body(connection, parts, most)
+            yield connection
         finally:
             alarm.cancel()
         if late.is_set():  # an answer without a length just looks shorter then
             raise Unreachable(f"{parts.hostname} took longer than {seconds:g} s.")
-        return body
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{parts.hostname} did not answer properly ({type(error).__name__}).") from error
     finally:
         connection.close()
+
+
+def post(url: str, body: bytes, *, headers: dict[str, str], most: int, seconds: float) -> int:
+    """POST `body`: the status of the answer, of which up to `most` bytes are read and thrown away."""
+    parts = urlsplit(url)
+    with _open(parts, seconds) as connection:
+        connection.request("POST", _target(parts), body=body, headers={"User-Agent": "Enso", **headers})
+        answer = connection.getresponse()
+        answer.read(most)
+        return answer.status
 
 
 def resolve(parts: SplitResult) -> Address:
@@ -99,9 +117,12 @@ def _shut(sock: socket.socket, late: threading.Event) -> None:
         return  # closed already
 
 
+def _target(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
 def _body(connection: http.client.HTTPConnection, parts: SplitResult, most: int) -> bytes:
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection.request("GET", target, headers={"Accept": "application/json", "User-Agent": "Enso"})
+    connection.request("GET", _target(parts), headers={"Accept": "application/json", "User-Agent": "Enso"})
     answer = connection.getresponse()
     if answer.status != 200:
         raise Unreachable(f"{parts.hostname} answered {answer.status} (redirects are not followed).")

@@ -19,6 +19,7 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    406: "Not acceptable",
     409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",
@@ -57,6 +58,12 @@ def invalid(field: str, detail: str) -> Problem:
 
 def not_found(what: str) -> Problem:
     return Problem(404, "not-found", f"There is no such {what} in this project.")
+
+
+def unavailable() -> Problem:
+    return Problem(
+        503, "unavailable", "The database cannot be reached. Nothing was stored: send this again.", retry_after=2
+    )
 
 
 def request_id(request: HttpRequest) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -51,19 +51,19 @@ def visitor(request: HttpRequest, slug: str, *, archived: bool = False) -> Visit
     return Visitor(request.user, found[0].project, frozenset(m.role for m in found))
 
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
-def page(*roles: str, archived: bool = False) -> Callable[[Callable[..., HttpResponse]], View]:
+def page(*roles: str, archived: bool = False) -> Callable[[View], View]:
     """A view `(request, visitor, …)` under `/p/<slug>/`, for people who have one of `roles` there; else 403 naming it.
 
     With `archived` it also opens for an archived project.
     """
 
-    def decorate(view: Callable[..., HttpResponse]) -> View:
+    def decorate(view: View) -> View:
         @login_required
         @wraps(view)
-        def guarded(request: HttpRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
             who = visitor(request, slug, archived=archived)
             if not who.roles & set(roles):
                 raise PermissionDenied(missing(roles, who.project))

@@ -8,7 +8,7 @@ class LabelingConfig(AppConfig):
 
     def ready(self) -> None:
         # Handlers of jobs, tasks and event consumers register by being imported: whoever runs them must know them.
-        from labeling import audited, breaches  # noqa: F401
+        from labeling import audited, breaches, webhooks  # noqa: F401
         from labeling.exchange import exports, label_import  # noqa: F401
 
         audited.register()

@@ -60,16 +60,6 @@ class Resolved(CaseEvent):
 
 
 @dataclass(frozen=True)
-class InquiryResolved(CaseEvent):
-    """The same for the app that posted the inquiry: its final category is known."""
-
-    kind = "inquiry.resolved"
-    category: str
-    outcome: str
-    entry: int | None
-
-
-@dataclass(frozen=True)
 class ReplyPreferred(CaseEvent):
     """A person's reply (`entry`) is better than the automatic one (`rejected`, a reply's id)."""
 

@@ -111,11 +111,8 @@ def _written(hand: Hand, how: Resolution) -> CaseEntry | None:
 
 def _announce(case: Escalation, how: Resolution, category: Category, entry: CaseEntry | None) -> None:
     said = entry.pk if entry else None
-    for event in (
-        case_events.Resolved(case.pk, str(case.inquiry_id), how.outcome, category.key, said),
-        case_events.InquiryResolved(case.pk, str(case.inquiry_id), category.key, how.outcome, said),
-    ):
-        event.publish(project_id=case.project_id)
+    event = case_events.Resolved(case.pk, str(case.inquiry_id), how.outcome, category.key, said)
+    event.publish(project_id=case.project_id)
 
 
 def _teach(

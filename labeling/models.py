@@ -135,13 +135,17 @@ class SlotState(models.TextChoices):
 class Slot(models.Model):
     """Room for one annotation of one task. Two people can never hold the same slot; one person never two of a task."""
 
-    task = models.ForeignKey(LabelTask, on_delete=models.CASCADE, related_name="slots")
-    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="+")
+    # Every change of a slot writes all of its indexes: those of the foreign keys alone are left out. The unique constraints
+    # serve the task; the claim's own index serves the project, and a plan by project alone would read the whole queue.
+    task = models.ForeignKey(LabelTask, on_delete=models.CASCADE, related_name="slots", db_index=False)
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="+", db_index=False)
     number = models.PositiveSmallIntegerField()
     role = models.CharField(max_length=10, choices=SlotRole, default=SlotRole.ANNOTATOR)
     state = models.CharField(max_length=8, choices=SlotState, default=SlotState.OPEN)
     priority = models.FloatField(default=0.0)
-    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
     token = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
     # Prefetched: held for a short while so that the next item is there at once, and given back when nobody comes for it.

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from feedback.models import Category, Inquiry, Membership, Project, Role
 from feedback.problems import Problem, invalid, not_found
-from labeling import days, guidelines, queue, resolving
+from labeling import days, hot, queue, resolving
 from labeling.escalations import open_escalation
 from labeling.models import (
     Annotation,
@@ -19,9 +19,7 @@ from labeling.models import (
     LabelSource,
     LabelTask,
     Resolution,
-    Slot,
     SlotRole,
-    SlotState,
     TaskKind,
     TaskState,
 )
@@ -72,14 +70,23 @@ def open_task(
 
 def slot_roles(*, user_id: int, project_id: int) -> list[str]:
     """Which slots a person may claim, experts' first; 403 for somebody who does not label in this project."""
-    roles = set(Membership.objects.filter(user_id=user_id, project_id=project_id).values_list("role", flat=True))
-    if Role.EXPERT in roles:
-        return [SlotRole.EXPERT, SlotRole.ANNOTATOR] if Role.ANNOTATOR in roles else [SlotRole.EXPERT]
-    if Role.ANNOTATOR in roles:
-        return [SlotRole.ANNOTATOR]
-    raise Problem(
-        403, "missing-role", "Labeling here needs the role annotator or expert. Ask a lead of the project for it."
+    return claimable(
+        set(Membership.objects.filter(user_id=user_id, project_id=project_id).values_list("role", flat=True))
     )
+
+
+def claimable(roles: set[str]) -> list[str]:
+    """The slots that roles in a project entitle to, experts' first; 403 when there are none."""
+    found = [
+        str(slot)
+        for slot, role in ((SlotRole.EXPERT, Role.EXPERT), (SlotRole.ANNOTATOR, Role.ANNOTATOR))
+        if role in roles
+    ]
+    if not found:
+        raise Problem(
+            403, "missing-role", "Labeling here needs the role annotator or expert. Ask a lead of the project for it."
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -99,50 +106,57 @@ def annotate(*, project_id: int, answer: Answer) -> Annotation:
 
     An answer whose lease was lost is kept as `extra` and never counted; one to a known item is judged and never counted.
     """
-    category_id = _category_id(project_id, answer.category)
     with transaction.atomic():
-        task = LabelTask.objects.select_for_update().filter(pk=answer.task_id, project_id=project_id).first()
+        category_id, guideline_id = _category(project_id, answer.category)
+        locked = LabelTask.objects.select_for_update(of=("self",)).select_related("project")
+        task = locked.filter(pk=answer.task_id, project_id=project_id).first()
         if task is None:
             raise not_found("task")
-        own = Annotation.objects.filter(task=task, annotator_id=answer.annotator_id)
-        if known := own.filter(token=answer.token).first() or own.filter(superseded=False).first():
-            return _repeat(known, answer, category_id)
-        slot = Slot.objects.filter(
-            task=task, annotator_id=answer.annotator_id, token=answer.token, state=SlotState.LEASED
-        ).first()
-        annotation = _stored(task, slot, answer, category_id)
+        own = list(Annotation.objects.filter(task=task, annotator_id=answer.annotator_id))
+        if known := [a for a in own if a.token == answer.token] or [a for a in own if not a.superseded]:
+            return _repeat(known[0], answer, category_id)
+        annotation = _stored(task, answer, category_id, guideline_id)
         days.add(annotation, project_id=project_id)
-        if slot is not None:
-            Slot.objects.filter(pk=slot.pk).update(state=SlotState.DONE, lease_expires_at=None)
         if task.state != TaskState.RESOLVED:
             if task.overlap > 1 or annotation.extra:
                 queue.bar(task)
             if annotation.counts:
                 resolving.settle(task, annotation)
+    annotation.task = task
     return annotation
 
 
-def _category_id(project_id: int, key: str | None) -> int | None:
-    if key is None:
-        return None
-    found = (
-        Category.objects.filter(project_id=project_id, key=key, archived_at=None).values_list("pk", flat=True).first()
-    )
-    if found is None:
+_CATEGORY = """
+SELECT c.id, (SELECT g.id FROM labeling_guideline g WHERE g.project_id = %(project)s ORDER BY g.number DESC LIMIT 1)
+FROM feedback_project p LEFT JOIN feedback_category c ON c.project_id = p.id AND c.key = %(key)s AND c.archived_at IS NULL
+WHERE p.id = %(project)s
+"""
+_FINISH = """
+UPDATE labeling_slot SET state = 'done', lease_expires_at = NULL, reserved = false
+WHERE task_id = %(task)s AND annotator_id = %(annotator)s AND token = %(token)s AND state = 'leased'
+RETURNING id, role, gold
+"""
+
+
+def _category(project_id: int, key: str | None) -> tuple[int | None, int | None]:
+    """Ids of the category named and of the guideline in force; 422 for a category that is not there."""
+    found = hot.row(_CATEGORY, {"project": project_id, "key": key or ""})
+    category_id, guideline_id = found or (None, None)
+    if key is not None and category_id is None:
         raise invalid("category", f"There is no category {key!r} in this project.")
-    return found
+    return category_id, guideline_id
 
 
-def _stored(task: LabelTask, slot: Slot | None, answer: Answer, category_id: int | None) -> Annotation:
-    role = slot.role if slot else SlotRole.ANNOTATOR
+def _stored(task: LabelTask, answer: Answer, category_id: int | None, guideline_id: int | None) -> Annotation:
+    lease = {"task": task.pk, "annotator": answer.annotator_id, "token": answer.token}
+    slot_id, role, gold = hot.row(_FINISH, lease) or (None, SlotRole.ANNOTATOR.value, False)
     if category_id is None and role != SlotRole.EXPERT:
         raise invalid("category", "Choose a category, or skip the item: only an expert may find that none fits.")
     annotation = Annotation(
-        task=task, slot=slot, annotator_id=answer.annotator_id, category_id=category_id, token=answer.token, role=role,
-        extra=slot is None, saw_suggestion=answer.saw_suggestion, seconds=answer.seconds,
-        guideline_id=guidelines.current(task.project_id),
+        task=task, slot_id=slot_id, annotator_id=answer.annotator_id, category_id=category_id, token=answer.token, role=role,
+        extra=slot_id is None, saw_suggestion=answer.saw_suggestion, seconds=answer.seconds, guideline_id=guideline_id,
     )  # fmt: skip
-    if slot is not None and slot.gold:
+    if gold:
         annotation.gold = True
         annotation.right = GoldItem.objects.values_list("category_id", flat=True).get(task=task) == category_id
     annotation.save(force_insert=True)

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, audit, case_actions, case_api, case_proposals, console, desk, guideline_pages, hours, reveal
+from labeling import (
+    agreement_api,
+    api,
+    audit,
+    case_actions,
+    case_api,
+    case_proposals,
+    console,
+    desk,
+    desk_api,
+    guideline_pages,
+    hours,
+    quality,
+    reveal,
+    webhook_pages,
+)
 from labeling.exchange import api as exchange_api
 from labeling.exchange import views as exchange
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
     path("adjudicate", desk.adjudicate, name="adjudicate"),
+    path("my-work", quality.my_work, name="my-work"),
+    path("quality", quality.quality, name="quality"),
+    path("quality/clear-leases", quality.clear_leases, name="clear-leases"),
     path("cases", console.cases, name="cases"),
     path("cases/<int:case_id>", console.case, name="case"),
     path("cases/hours", hours.service_level, name="service-level"),
@@ -36,19 +54,29 @@ pages: list[URLPattern | URLResolver] = [
     path("exchange/<int:exchange_id>/file", exchange.made, name="exchange-file"),
     path("exchange/<int:exchange_id>/cancel", exchange.cancel, name="exchange-cancel"),
     path("audit", audit.audit, name="audit"),
+    path("webhooks", webhook_pages.webhook_list, name="webhook-list"),
+    path("webhooks/<int:webhook_id>/<slug:action>", webhook_pages.webhook_action, name="webhook-action"),
+    path("notices/<int:notice_id>/again", webhook_pages.notice_replay, name="notice-again"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [
-    path("queue/next", api.QueueNext.as_view(), name="queue-next"),
+    path("queue/next", desk_api.next_item, name="queue-next"),
+    path("queue/history", api.DeskHistory.as_view(), name="queue-history"),
+    path("queue/statistics", api.DeskStatistics.as_view(), name="queue-statistics"),
+    path("queue/clear-leases", api.ClearLeases.as_view(), name="queue-clear-leases"),
     path("queue/status", api.DeskStatus.as_view(), name="queue-status"),
-    path("tasks/<int:task_id>/annotations", api.TaskAnnotations.as_view(), name="task-annotations"),
-    path("tasks/<int:task_id>/heartbeat", api.TaskHeartbeat.as_view(), name="task-heartbeat"),
+    path("tasks/<int:task_id>/annotations", desk_api.answer_item, name="task-annotations"),
+    path("tasks/<int:task_id>/heartbeat", desk_api.heartbeat, name="task-heartbeat"),
     path("tasks/<int:task_id>/release", api.TaskRelease.as_view(), name="task-release"),
     path("tasks/<int:task_id>/skip", api.TaskSkip.as_view(), name="task-skip"),
     path("tasks/<int:task_id>/escalate", api.TaskEscalate.as_view(), name="task-escalate"),
     path("tasks/<int:task_id>/flag", api.TaskFlag.as_view(), name="task-flag"),
+    path("tasks/<int:task_id>/return", api.TaskReturn.as_view(), name="task-return"),
     path("tasks/<int:task_id>/undo", api.TaskUndo.as_view(), name="task-undo"),
-    path("agreement", api.Agreement.as_view(), name="agreement"),
+    path("agreement", agreement_api.Agreement.as_view(), name="agreement"),
+    path("reliability", agreement_api.Reliability.as_view(), name="reliability"),
+    path("gold", agreement_api.Gold.as_view(), name="gold"),
+    path("qualifications", agreement_api.Qualifications.as_view(), name="qualifications"),
     path("escalations", case_api.Escalations.as_view(), name="escalations"),
     path("escalations/<int:case_id>", case_api.EscalationDetail.as_view(), name="escalation"),
     path("escalations/<int:case_id>/assign", case_api.EscalationAssign.as_view(), name="escalation-assign"),

@@ -6,7 +6,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0050_audit'),
+        ('feedback', '0051_audit_settings'),
+        ('feedback', '0031_webhooks'),
     ]
 
     operations = [

@@ -3,11 +3,12 @@
 from feedback.models.accounts import Membership, Role, User
 from feedback.models.audit import AuditEvent
 from feedback.models.credentials import ApiKey, TokenIssuer
-from feedback.models.events import Event, InquiryScore, Kind, ScoreCell
+from feedback.models.events import Event, InquiryScore, Kind, ScoreCell, Unscored
 from feedback.models.inquiries import Fold, Inquiry, Status
 from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
 from feedback.models.privacy import Original, Reveal
 from feedback.models.projects import Category, ClientApp, Project, Reply
+from feedback.models.webhooks import Notice, NoticeState, Webhook
 
 __all__ = [
     "ApiKey",
@@ -24,6 +25,8 @@ __all__ = [
     "JobState",
     "Kind",
     "Membership",
+    "Notice",
+    "NoticeState",
     "Original",
     "OutboxEvent",
     "OutboxState",
@@ -34,5 +37,7 @@ __all__ = [
     "ScoreCell",
     "Status",
     "TokenIssuer",
+    "Unscored",
     "User",
+    "Webhook",
 ]

@@ -11,8 +11,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0050_audit'),
-        ('labeling', '0041_audit'),
+        ('feedback', '0051_audit_settings'),
+        ('labeling', '0042_audit_guidelines'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
