@@ -91,7 +91,7 @@ def start(
     head = train_heads(x[few], y[few], categories=keys, seed=seed, random_features=count)
     labels = [Change(i, f"base{at}", keys[y[at]], x[at]) for i, at in enumerate(base)]
     free = Limits(margin=1.0, annotator_floor=1e12)  # a random journal is no annotator: nothing may stop it here
-    live = LiveHead(head, labels, base="0" * 64, guard=(x[guard], [keys[y[at]] for at in guard]), limits=free)
+    live = LiveHead.of(head, labels, name="0" * 64, guard=(x[guard], [keys[y[at]] for at in guard]), limits=free)
     served = OnnxHead.from_graph(
         head_graph(head.features), weights=head.weights, bias=head.bias, temperature=head.temperature, categories=keys
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -128,6 +129,18 @@ def take_snapshot(dataset: Dataset, categories: Sequence[str]) -> Snapshot:
         },
     )  # fmt: skip
     return snapshot
+
+
+def read_manifest(sha256: str) -> dict[str, Any]:
+    """A snapshot's manifest; LookupError where its file is gone or is not what its hash says."""
+    path = Path(settings.ENSO_ARTIFACTS) / "snapshots" / f"{sha256}.json"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LookupError(f"snapshot {sha256[:12]} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise LookupError(f"snapshot {sha256[:12]} was changed")
+    return dict(msgspec.json.decode(content))
 
 
 def _write_once(path: Path, content: bytes) -> None:

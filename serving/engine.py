@@ -40,6 +40,8 @@ class ServedHead:
     categories: tuple[str, ...]
     name: str
     model_id: int | None = None
+    manifest_sha: str = ""
+    delta: int = 0  # how far it has followed labels since the version was made
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Desk:
     replies: Mapping[tuple[str, str], ReplyInfo]  # (category key, locale)
     signature: str = ""
     heads: Mapping[str, ServedHead] = field(default_factory=dict)  # by encoder sha256
+    deltas: str = ""  # which weight deltas the heads have
 
     def reply_to(self, category: str, locale: str) -> ReplyInfo | None:
         """The active reply in the locale, its language, or English."""
@@ -81,6 +84,7 @@ class Prediction:
     encoder_sha: str
     model_id: int | None
     model_name: str
+    delta: int = 0
 
     @property
     def margin(self) -> float:
@@ -113,6 +117,7 @@ def _one(
         encoder_sha=encoder.sha256,
         model_id=served.model_id,
         model_name=served.name,
+        delta=served.delta,
     )
 
 

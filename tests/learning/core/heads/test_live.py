@@ -37,7 +37,7 @@ def world(*, names: bool = True) -> tuple[TrainedHead, list[Change], np.ndarray]
 
 def live(*, names: bool = True, **options: object) -> LiveHead:
     head, labels, directions = world(names=names)
-    return LiveHead(head, labels, base="b" * 64, prototypes=directions, **{"limits": FREE, **options})
+    return LiveHead.of(head, labels, name="b" * 64, prototypes=directions, **{"limits": FREE, **options})
 
 
 def fresh(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -219,7 +219,7 @@ def test_labels_of_the_base_can_be_forgotten_too() -> None:
     head, labels, directions = world()
     given = live()
     given.forget([f"base{i}" for i in range(40)])
-    never = LiveHead(head, labels[40:], base="b" * 64, prototypes=directions, limits=FREE)
+    never = LiveHead.of(head, labels[40:], name="b" * 64, prototypes=directions, limits=FREE)
     assert np.abs(given.ridge_weights - never.ridge_weights).max() <= 1e-9
 
 
@@ -282,25 +282,25 @@ def test_a_head_without_a_ridge_cannot_follow_labels() -> None:
     _, _, directions = world()
     prior = train_heads(np.zeros((0, D)), [], categories=KEYS, prior_prototypes=directions)
     with pytest.raises(ValueError, match="of kind prior has no ridge"):
-        LiveHead(prior, [], base="b", prototypes=directions)
+        LiveHead.of(prior, [], name="b", prototypes=directions)
 
 
 def test_any_head_over_the_same_features_follows_labels() -> None:
     head, labels, directions = world()
     other = replace(head, kind="stack", parts={}, shares={}, weights=head.weights * 0.7)
-    given, (x, y) = LiveHead(other, labels, base="b", prototypes=directions, limits=FREE), fresh(30)
+    given, (x, y) = LiveHead.of(other, labels, name="b", prototypes=directions, limits=FREE), fresh(30)
     assert np.abs(given.weights[0] - other.weights).max() < 1e-12
     for i in range(30):
         given.apply(Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]))
     gain = 0.5 / head.hyperparameters["members"]["ridge"]["temperature"]
-    start = LiveHead(other, labels, base="b", prototypes=directions).ridge_weights
+    start = LiveHead.of(other, labels, name="b", prototypes=directions).ridge_weights
     assert given.weights[0] == pytest.approx(other.weights + gain * (given.refitted() - start), abs=1e-9)
 
 
 def test_category_texts_that_the_base_was_trained_with_are_needed() -> None:
     head, labels, _ = world()
     with pytest.raises(ValueError, match="prototypes are needed"):
-        LiveHead(head, labels, base="b")
+        LiveHead.of(head, labels, name="b")
 
 
 class Journey(RuleBasedStateMachine):
