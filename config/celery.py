@@ -23,6 +23,7 @@ app.autodiscover_tasks()
 app.set_default()
 app.conf.beat_schedule = {
     "relay the outbox": {"task": "feedback.relay_outbox", "schedule": 2.0, "options": {"expires": 4}},
+    "send webhook notices": {"task": "feedback.send_notices", "schedule": 5.0, "options": {"expires": 10}},
     "re-send lost jobs": {"task": "feedback.sweep_jobs", "schedule": 5.0, "options": {"expires": 10}},
     "train where labels have come": {
         "task": "learning.schedule_trainings",

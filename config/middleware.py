@@ -7,6 +7,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from feedback.problems import Problem, problem_response, request_id
+
 Handler = Callable[[HttpRequest], HttpResponse]
 
 POLICY = (
@@ -27,11 +29,13 @@ class ApiFastPath:
         try:
             match = resolve(request.path_info)
         except Resolver404:
-            return self.get_response(request)
+            return problem_response(request, Problem(404, "not-found", "There is no such endpoint: see /api/docs."))
         if not hasattr(match.func, "enso_endpoint"):
-            return self.get_response(request)
-        response: HttpResponse = match.func(request, *match.args, **match.kwargs)
-        return response
+            response = self.get_response(request)
+            response.headers.setdefault("X-Request-Id", request_id(request))
+            return response
+        plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        return plain
 
 
 class ContentSecurityPolicy:

@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "config.middleware.ContentSecurityPolicy",
+    "feedback.limits.RateLimitHeaders",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -153,6 +154,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "feedback.rest.drf_exception_handler",
+    "DEFAULT_THROTTLE_CLASSES": ["feedback.limits.KeyThrottle"],
     "NUM_PROXIES": env.int("NUM_PROXIES", 0),
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
@@ -164,6 +166,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "config.schema.complete"],
 }
 
 CELERY_TASK_ACKS_LATE = True
@@ -183,6 +187,9 @@ ENSO_ENCODERS = Path(env.str("ENSO_ENCODERS", str(HOME / "encoders")))
 ENSO_ENCODER = env.str("ENSO_ENCODER", "all-MiniLM-L6-v2-int8")
 ENSO_MODEL_POLL_SECONDS = env.float("ENSO_MODEL_POLL_SECONDS", 1.0)
 
+# Hosts that JWKS may be fetched from although they are not public, or over plain http.
+ENSO_OUTBOUND_ALLOW: list[str] = env.list("ENSO_OUTBOUND_ALLOW", default=[])
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -191,3 +198,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
     "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
 }
+
+# Personal data (feedback/vault.py): Fernet keys, the newest first; without them a file of mode 0600 that is made once.
+ENSO_VAULT_KEYS: list[str] = env.list("ENSO_VAULT_KEYS", default=[])
+ENSO_VAULT_FILE = Path(env.str("ENSO_VAULT_FILE", str(HOME / "vault_keys")))

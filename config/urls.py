@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 import config.pages
+import config.schema
 import feedback.urls
 import labeling.urls
 import learning.urls

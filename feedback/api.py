@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from django.http import HttpRequest, HttpResponse
 
-from feedback import services
+from feedback import limits, services
 from feedback.http import decode, endpoint, json_response, read_body
 from feedback.keys import Principal
 from feedback.models import Project
@@ -41,6 +41,7 @@ def feedback(request: HttpRequest, principal: Principal) -> HttpResponse:
     parsed: list[EventIn] = decode(body, list[EventIn]) if many else [decode(body, EventIn)]
     if len(parsed) > MAX_EVENTS:
         raise Problem(413, "too-large", f"Up to {MAX_EVENTS:,} events at once: send the rest in another request.")
+    limits.spend(request, principal, limits.EVENT_SHARE * (len(parsed) - 1))
     project = Project.objects.get(pk=principal.project_id)
     events = [_checked(e, project, f"[{i}]." if many else "") for i, e in enumerate(parsed)]
     receipts = services.record_feedback(project_id=principal.project_id, app_id=principal.app_id, events=events)

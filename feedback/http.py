@@ -13,8 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from psycopg_pool import PoolTimeout
 
+from feedback import limits
 from feedback.keys import Principal, principal_of
-from feedback.problems import Problem, internal_error, problem_response, request_id
+from feedback.problems import Problem, internal_error, problem_response, request_id, unavailable
 
 T = TypeVar("T")
 View = Callable[..., HttpResponse]
@@ -24,35 +25,44 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
-def endpoint(*methods: str, scope: str) -> Callable[[Callable[..., HttpResponse]], View]:
-    """A plain view `(request, principal, …)` behind a key with `scope`; every error leaves as problem+json."""
+def endpoint(*methods: str, scope: str, cost: float = 1.0) -> Callable[[Callable[..., HttpResponse]], View]:
+    """A plain view `(request, principal, …)` behind a key with `scope`; every error leaves as problem+json.
+
+    A request costs `cost` units of the key's limit; a view that does more work for a larger body calls `limits.spend`.
+    """
+
+    def admit(request: HttpRequest) -> Principal:
+        principal = _admit(request, methods, scope)
+        limits.spend(request, principal, cost)
+        return principal
+
+    return guard(admit, (methods, scope))
+
+
+def guard(
+    admit: Callable[[HttpRequest], Any], described: tuple[tuple[str, ...], str]
+) -> Callable[[Callable[..., HttpResponse]], View]:
+    """A plain view `(request, caller, …)` whose caller `admit` finds; errors, limits and the request id are said alike."""
 
     def decorate(view: Callable[..., HttpResponse]) -> View:
         @csrf_exempt  # a key in a header is not sent by a browser on its own
         @functools.wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             try:
-                principal = _admit(request, methods, scope)
-                response = view(request, principal, *args, **kwargs)
+                response = view(request, admit(request), *args, **kwargs)
+                response["X-Request-Id"] = request_id(request)
             except Problem as problem:
-                return problem_response(request, problem)
+                response = problem_response(request, problem)
             except (OperationalError, InterfaceError, PoolTimeout):
-                return problem_response(request, unavailable())
+                response = problem_response(request, unavailable())
             except Exception:
-                return internal_error(request)
-            response["X-Request-Id"] = request_id(request)
-            return response
+                response = internal_error(request)
+            return limits.mark(request, response)
 
-        guarded.enso_endpoint = (methods, scope)  # type: ignore[attr-defined]
+        guarded.enso_endpoint = described  # type: ignore[attr-defined]
         return guarded
 
     return decorate
-
-
-def unavailable() -> Problem:
-    return Problem(
-        503, "unavailable", "The database cannot be reached. Nothing was stored: send this again.", retry_after=2
-    )
 
 
 def _admit(request: HttpRequest, methods: tuple[str, ...], scope: str) -> Principal:

@@ -11,12 +11,15 @@ from django.http import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
+# RFC 9110 §11.6.1: the ways to prove who is calling.
+CHALLENGE = "Api-Key, Bearer"
 TITLES = {
     400: "Malformed request",
     401: "Not authenticated",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    406: "Not acceptable",
     409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",
@@ -57,6 +60,12 @@ def not_found(what: str) -> Problem:
     return Problem(404, "not-found", f"There is no such {what} in this project.")
 
 
+def unavailable() -> Problem:
+    return Problem(
+        503, "unavailable", "The database cannot be reached. Nothing was stored: send this again.", retry_after=2
+    )
+
+
 def request_id(request: HttpRequest) -> str:
     """The caller's `X-Request-Id` where it is a plain token, else a new one; the same throughout one request."""
     known = getattr(request, "enso_request_id", None)
@@ -75,7 +84,7 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     if problem.status == 401:
-        response["WWW-Authenticate"] = "Api-Key"
+        response["WWW-Authenticate"] = CHALLENGE
     return response
 
 

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
-from rest_framework import exceptions
+from psycopg_pool import PoolTimeout
+from rest_framework import exceptions, serializers
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
 
-from feedback.problems import CONTENT_TYPE, Problem, request_id
+from feedback.problems import CHALLENGE, CONTENT_TYPE, Problem, request_id, unavailable
+
+log = logging.getLogger(__name__)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Unknown fields are an error, never dropped."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
+        if unknown:
+            raise serializers.ValidationError(
+                {unknown[0]: f"There is no field {unknown[0]!r}. Remove it or check its spelling."}
+            )
+        return super().to_internal_value(data)
 
 
 def from_drf(exc: exceptions.APIException) -> Problem:
@@ -31,18 +48,29 @@ def _first(detail: Any, field: str | None = None) -> tuple[str | None, str]:
     return field, str(detail)
 
 
-def drf_exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+def _problem_of(exc: Exception, rid: str) -> Problem:
+    if isinstance(exc, Problem):
+        return exc
+    if isinstance(exc, PermissionDenied):
+        return Problem(403, "permission-denied", str(exc) or "You may not do this.")
+    if isinstance(exc, exceptions.APIException):
+        return from_drf(exc)
+    if isinstance(exc, OperationalError | InterfaceError | PoolTimeout):
+        return unavailable()
+    log.error("unhandled error, request %s", rid, exc_info=exc)
+    return Problem(500, "internal", "Something went wrong on our side. Nothing was changed.")
+
+
+def drf_exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
     """DRF's hook: every error of a DRF view becomes problem+json as well."""
     if isinstance(exc, Http404):
         exc = exceptions.NotFound()
-    problem = exc if isinstance(exc, Problem) else from_drf(exc) if isinstance(exc, exceptions.APIException) else None
-    if problem is None:
-        return exception_handler(exc, context)
     rid = request_id(context["request"]._request)
+    problem = _problem_of(exc, rid)
     response = Response(problem.body(rid), status=problem.status, content_type=CONTENT_TYPE)
     response["X-Request-Id"] = rid
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
     if problem.status == 401:
-        response["WWW-Authenticate"] = "Api-Key"
+        response["WWW-Authenticate"] = CHALLENGE
     return response

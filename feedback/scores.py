@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+# What a customer does, as opposed to says.
+ACTIONS = frozenset({"impression", "click", "dwell", "scroll"})
+
 
 @dataclass(frozen=True)
 class ImplicitWeights:
@@ -30,8 +33,8 @@ class ExplicitWeights:
     rating_max: float = 5
 
 
-def implicit_score(*, click: bool, dwell: float, scroll: float, weights: ImplicitWeights = ImplicitWeights()) -> float:
-    """Implicit score of one exposure; dwell in seconds (≥ 0), scroll in [0, 1].
+def implicit_score(*, click: float, dwell: float, scroll: float, weights: ImplicitWeights = ImplicitWeights()) -> float:
+    """Implicit score of one exposure; click 0 or 1 (a bool will do), dwell in seconds (≥ 0), scroll in [0, 1].
 
     A click, 45.3 s, 78 % of the page:
 
@@ -75,12 +78,16 @@ def explicit_score(
 
 @dataclass(frozen=True)
 class Signal:
-    """One event as the scores see it. `key` breaks ties between events of the same instant, so order never matters."""
+    """One event as the scores see it. `key` breaks ties between events of the same instant, so order never matters.
+
+    `weight` is 1 for an event that an app's server vouches for, and less for one from an anonymous page.
+    """
 
     kind: str
     value: float | None
     occurred_at: datetime
     key: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,16 +101,17 @@ def scores_of(signals: Iterable[Signal], implicit: ImplicitWeights, explicit: Ex
     """Scores of one inquiry from all its events: any order and any repetition of delivery gives the same numbers.
 
     Dwell adds up, scroll takes the deepest, a click is one click; of thumbs, ratings, NPS answers and comment
-    sentiments the latest counts (a customer may change their mind).
+    sentiments the latest counts (a customer may change their mind). What an anonymous page says that somebody did counts
+    by its weight; what it says that somebody said never counts for the inquiry: anybody may have said it.
     """
     by_kind: dict[str, list[Signal]] = {}
     for signal in sorted(signals, key=lambda s: (s.occurred_at, s.key)):
-        by_kind.setdefault(signal.kind, []).append(signal)
-    acted = any(k in by_kind for k in ("impression", "click", "dwell", "scroll"))
+        if signal.kind in ACTIONS or signal.weight >= 1.0:
+            by_kind.setdefault(signal.kind, []).append(signal)
     done = implicit_score(
-        click="click" in by_kind,
-        dwell=math.fsum(s.value or 0.0 for s in by_kind.get("dwell", [])),
-        scroll=max((s.value or 0.0 for s in by_kind.get("scroll", [])), default=0.0),
+        click=max((s.weight for s in by_kind.get("click", [])), default=0.0),
+        dwell=math.fsum(s.weight * (s.value or 0.0) for s in by_kind.get("dwell", [])),
+        scroll=max((s.weight * (s.value or 0.0) for s in by_kind.get("scroll", [])), default=0.0),
         weights=implicit,
     )
     said = explicit_score(
@@ -111,7 +119,7 @@ def scores_of(signals: Iterable[Signal], implicit: ImplicitWeights, explicit: Ex
         weights=explicit,
     )  # fmt: skip
     thumbs = _latest(by_kind.get("thumbs"))
-    return Scores(done if acted else None, said, None if thumbs is None else int(thumbs))
+    return Scores(done if ACTIONS & by_kind.keys() else None, said, None if thumbs is None else int(thumbs))
 
 
 def _latest(signals: Sequence[Signal] | None) -> float | None:

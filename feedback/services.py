@@ -12,8 +12,9 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from feedback import outbox, scores
+from feedback import outbox, privacy, scores
 from feedback.ids import uuid7
+from feedback.masking import Masked
 from feedback.models import Category, ClientApp, Event, Inquiry, InquiryScore, Project, Reply, Status
 from feedback.texts import fold_of, group_digest
 
@@ -23,7 +24,7 @@ MAX_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class NewInquiry:
-    """An inquiry as an app posted it, checked."""
+    """An inquiry as an app posted it, checked. `masked` where its text was masked already (serving reads it masked)."""
 
     text: str
     request_sha: bytes
@@ -32,6 +33,7 @@ class NewInquiry:
     customer: str = ""
     channel: str = ""
     metadata: dict[str, Any] | None = None
+    masked: Masked | None = None
 
 
 def record_inquiry(
@@ -43,13 +45,16 @@ def record_inquiry(
     category_id: int | None,
     reply_id: int | None,
 ) -> Inquiry:
-    """Store an inquiry with its fold and join the events that came before it. The caller holds the transaction."""
-    group = group_digest(new.text)
+    """Store an inquiry, masked, with its fold, and join the events that came before it. The caller holds the transaction."""
+    masked = new.masked or privacy.masked(new.text, project_id=project_id)
+    group = group_digest(masked.text)
     inquiry = Inquiry.objects.create(
-        id=uuid7(), project_id=project_id, app_id=app_id, external_id=new.external_id, request_sha=new.request_sha, text=new.text,
+        id=uuid7(), project_id=project_id, app_id=app_id, external_id=new.external_id, request_sha=new.request_sha, text=masked.text,
         locale=new.locale, customer=new.customer, channel=new.channel, metadata=new.metadata or {}, group_sha=group,
         fold=fold_of(group), status=status, category_id=category_id, reply_id=reply_id, received_at=timezone.now(),
     )  # fmt: skip
+    if kept := privacy.sealed_row(project_id=project_id, found=masked, inquiry_id=inquiry.pk):
+        kept.save(force_insert=True)
     references = [str(inquiry.pk)] + ([new.external_id] if new.external_id else [])
     held = Event.objects.filter(project_id=project_id, inquiry=None, inquiry_ref__in=references)
     if held.update(inquiry=inquiry):
@@ -60,7 +65,9 @@ def record_inquiry(
 def settle_inquiry(*, inquiry_id: uuid.UUID, category_id: int) -> None:
     """A person's decision is the final category; an inquiry that waited is resolved."""
     Inquiry.objects.filter(pk=inquiry_id).update(category_id=category_id)
-    Inquiry.objects.filter(pk=inquiry_id, status=Status.WAITING).update(status=Status.RESOLVED)
+    if Inquiry.objects.filter(pk=inquiry_id, status=Status.WAITING).update(status=Status.RESOLVED):
+        project_id = Inquiry.objects.values_list("project_id", flat=True).get(pk=inquiry_id)
+        outbox.publish(kind="inquiry.resolved", project_id=project_id, payload={"inquiry": str(inquiry_id)})
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class NewEvent:
     event_id: str | None
     customer: str
     occurred_at: datetime | None
+    weight: float = 1.0  # below 1: an anonymous page
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,7 @@ def _event_row(project_id: int, app_id: int | None, e: NewEvent, inquiry_id: uui
     return Event(
         id=uuid7(), project_id=project_id, app_id=app_id, event_id=e.event_id, request_sha=e.request_sha, inquiry_ref=e.inquiry_ref,
         inquiry_id=inquiry_id, kind=e.kind, value=e.value, text=e.text, customer=e.customer, occurred_at=occurred,
+        weight=e.weight,
     )  # fmt: skip
 
 
@@ -154,7 +163,9 @@ def rescore(*, inquiry_ids: Iterable[uuid.UUID]) -> None:
         for event in Event.objects.filter(inquiry_id__in=ids):
             assert event.inquiry_id is not None
             value = event.sentiment if event.kind == "comment" else event.value
-            signals[event.inquiry_id].append(scores.Signal(event.kind, value, event.occurred_at, str(event.pk)))
+            signals[event.inquiry_id].append(
+                scores.Signal(event.kind, value, event.occurred_at, str(event.pk), event.weight)
+            )
         rows = [_score_row(inquiry, signals[inquiry.pk]) for inquiry in locked]
         InquiryScore.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["inquiry"],

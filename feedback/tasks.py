@@ -9,7 +9,7 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from feedback import jobs, outbox
+from feedback import jobs, notices, outbox
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,12 @@ def relay_outbox() -> int:
     while handled := outbox.relay():
         total += handled
     return total
+
+
+@shared_task(name="feedback.send_notices")
+def send_notices() -> int:
+    """Send the webhook notices that are due."""
+    return notices.send_due()
 
 
 @shared_task(name="feedback.run_job")

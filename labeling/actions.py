@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from feedback.masking import mask
 from feedback.models import Inquiry, Status
 from feedback.problems import Problem, not_found
 from labeling import queue, services
@@ -70,7 +71,7 @@ def escalate(*, project_id: int, task_id: int, annotator_id: int, token: uuid.UU
         )
         inquiry = row.task.inquiry
         Inquiry.objects.filter(pk=inquiry.pk, status=Status.ANSWERED).update(status=Status.WAITING)
-        reasons: list[dict[str, Any]] = [{"code": "annotator", "detail": detail}]
+        reasons: list[dict[str, Any]] = [{"code": "annotator", "detail": mask(detail).text}]
         return services.open_escalation(inquiry=inquiry, reasons=reasons, priority=0.5)
 
 

@@ -15,20 +15,9 @@ from rest_framework.views import APIView
 from feedback.access import IsPerson, project_for, readable_project
 from feedback.models import Membership, Project, User
 from feedback.problems import Problem, not_found
+from feedback.rest import StrictSerializer
 from labeling import actions, queue, selectors, services
 from labeling.models import LabelTask, SkipReason, SlotRole
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """Unknown fields are an error, never dropped."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
-        if unknown:
-            raise serializers.ValidationError(
-                {unknown[0]: f"There is no field {unknown[0]!r}. Remove it or check its spelling."}
-            )
-        return super().to_internal_value(data)
 
 
 class NextIn(StrictSerializer):

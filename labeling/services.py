@@ -52,11 +52,17 @@ def open_task(
 
 def open_escalation(*, inquiry: Inquiry, reasons: list[dict[str, Any]], priority: float) -> Escalation:
     """A customer waits for a person. One open escalation per inquiry: a second call returns the first."""
-    escalation, _ = Escalation.objects.get_or_create(
+    escalation, opened = Escalation.objects.get_or_create(
         inquiry=inquiry, state=EscalationState.OPEN,
         defaults={"project_id": inquiry.project_id, "reasons": reasons, "priority": priority},
     )  # fmt: skip
+    if opened:
+        _announce("escalation.opened", escalation)
     return escalation
+
+
+def _announce(kind: str, escalation: Escalation) -> None:
+    outbox.publish(kind=kind, project_id=escalation.project_id, payload={"escalation": escalation.pk})
 
 
 def slot_roles(*, user_id: int, project_id: int) -> list[str]:
@@ -190,6 +196,7 @@ def resolve_escalation(*, escalation_id: int, agent_id: int, category_id: int, r
         escalation.save()
         settle_label(inquiry=escalation.inquiry, category_id=category_id, source=LabelSource.AGENT)
         _settle_by_agent(escalation.inquiry, category_id)
+        _announce("escalation.resolved", escalation)
     return escalation
 
 

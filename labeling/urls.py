@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from labeling import api, console, desk
+from labeling import api, console, desk, reveal, webhook_pages
 
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
@@ -13,6 +13,10 @@ pages: list[URLPattern | URLResolver] = [
     path("cases/<int:case_id>", console.case, name="case"),
     path("cases/<int:case_id>/resolve", console.resolve, name="case-resolve"),
     path("cases/<int:case_id>/assign", console.assign, name="case-assign"),
+    path("inquiries/<uuid:inquiry_id>/reveal", reveal.reveal, name="reveal"),
+    path("webhooks", webhook_pages.webhook_list, name="webhook-list"),
+    path("webhooks/<int:webhook_id>/<slug:action>", webhook_pages.webhook_action, name="webhook-action"),
+    path("notices/<int:notice_id>/again", webhook_pages.notice_replay, name="notice-again"),
 ]
 
 endpoints: list[URLPattern | URLResolver] = [

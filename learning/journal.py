@@ -34,6 +34,7 @@ class Base:
     revisions: dict[str, int]
     guard: Known | None
     calibration: Known | None
+    complete: bool  # False where labels that the version was trained on were erased since
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def base_of(version: ModelVersion) -> Base:
     judged = [r for r in present if r["fold"] != Fold.TRAIN]
     return Base(
         labels, {r["inquiry"]: r["revision"] for r in train}, _known(judged[:GUARD], vectors),
-        _known([r for r in judged if r["fold"] == Fold.CALIBRATE], vectors),
+        _known([r for r in judged if r["fold"] == Fold.CALIBRATE], vectors), len(present) == len(rows),
     )  # fmt: skip
 
 

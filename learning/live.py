@@ -42,7 +42,7 @@ class Follower:
     def __init__(self, version: ModelVersion, head: LiveHead, base: journal.Base, token: uuid.UUID | None) -> None:
         self.version, self.head, self.token = version, head, token
         self.seen = dict(base.revisions)
-        self._base = base.revisions
+        self._base, self._complete = base.revisions, base.complete
         self.keys = {int(pk): key for key, pk in version.lineage.get("category_ids", {}).items()}
         self.compared_at: datetime | None = None
         self.revision = -1
@@ -175,6 +175,9 @@ class Follower:
         self._forget([label for label in self.seen if label not in found])
         moved = [label for label, revision in found.items() if self.seen.get(label) != revision]
         settled = journal.changes(encoder_sha=self.version.encoder_sha, inquiries=moved)
+        if state.number or not self._complete:
+            # What is served may hold labels that were erased while nobody followed: it is replaced in any case.
+            self.head.expect_delta()
         if state.accepted_at is not None:
             self._take([s for s in settled if s.at <= state.accepted_at])
             self.head.thaw(accept=True)

@@ -49,6 +49,8 @@ class Snapshot(models.Model):
     labels = models.PositiveIntegerField()
     # The newest label that it holds: how many have come since decides about the next training.
     last_settled_at = models.DateTimeField(null=True)
+    # What is left of it after an erasure. The manifest itself stays: it says which rows a run had that are no more.
+    successor = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="predecessors")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from feedback import limits
 from feedback.access import readable_project
 from feedback.http import decode, endpoint, json_response, read_body
 from feedback.idempotency import key_from_header
@@ -20,12 +21,13 @@ from feedback.keys import Principal
 from feedback.models import Inquiry
 from feedback.problems import Problem, invalid, not_found
 from feedback.services import NewInquiry
-from feedback.texts import fault_in
+from feedback.texts import MAX_CHARACTERS, fault_in
 from serving import registry, services
 from serving.models import ModelVersion
 
 MAX_BATCH = 1_000
 MAX_METADATA = 4_096
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CHARACTERS)]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Locale = Annotated[str, msgspec.Meta(max_length=16, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")]
 
@@ -33,7 +35,7 @@ Locale = Annotated[str, msgspec.Meta(max_length=16, pattern=r"^[A-Za-z]{2,3}([-_
 class InquiryIn(msgspec.Struct, forbid_unknown_fields=True):
     """An inquiry as an app posts it."""
 
-    text: str
+    text: Text
     external_id: Short | None = None
     project: str | None = None
     locale: Locale | None = None
@@ -44,17 +46,23 @@ class InquiryIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PredictIn(msgspec.Struct, forbid_unknown_fields=True):
-    text: str
+    """A text to be answered without being stored."""
+
+    text: Text
     project: str | None = None
     locale: Locale | None = None
 
 
 class BatchIn(msgspec.Struct, forbid_unknown_fields=True):
-    inquiries: list[PredictIn]
+    """Texts to be answered at once."""
+
+    inquiries: Annotated[list[PredictIn], msgspec.Meta(min_length=1, max_length=MAX_BATCH)]
     project: str | None = None
 
 
 class EscalateIn(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a person is asked for."""
+
     reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
@@ -65,14 +73,14 @@ def inquiries(request: HttpRequest, principal: Principal) -> HttpResponse:
     given = decode(body, InquiryIn)
     _check_text(given.text, "text")
     principal.require_project(given.project)
-    if given.dry_run:
-        return json_response(
-            services.predict(project_id=principal.project_id, texts=[given.text], locales=[given.locale or ""])[0]
-        )
     key = key_from_header(
         request.headers.get("Idempotency-Key"), project_id=principal.project_id, principal=principal.name,
         route="inquiries", body=body,
     )  # fmt: skip
+    if given.dry_run:
+        return json_response(
+            services.predict(project_id=principal.project_id, texts=[given.text], locales=[given.locale or ""])[0]
+        )
     new = NewInquiry(
         text=given.text, request_sha=hashlib.sha256(msgspec.json.encode(given)).digest(), external_id=given.external_id,
         locale=given.locale or "", customer=given.customer or "", channel=given.channel or "", metadata=_metadata(given.metadata),
@@ -99,6 +107,7 @@ def predict_batch(request: HttpRequest, principal: Principal) -> HttpResponse:
     principal.require_project(given.project)
     if not 0 < len(given.inquiries) <= MAX_BATCH:
         raise invalid("inquiries", f"Send 1 to {MAX_BATCH:,} inquiries.")
+    limits.spend(request, principal, len(given.inquiries) - 1)
     for i, one in enumerate(given.inquiries):
         _check_text(one.text, f"inquiries[{i}].text")
         principal.require_project(one.project)

@@ -8,4 +8,4 @@ class ServingConfig(AppConfig):
 
     def ready(self) -> None:
         # Job handlers and event consumers register by being imported.
-        from serving import tasks  # noqa: F401
+        from serving import tasks, webhooks  # noqa: F401

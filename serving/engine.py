@@ -61,6 +61,7 @@ class Desk:
     categories: Mapping[str, CategoryInfo]
     replies: Mapping[tuple[str, str], ReplyInfo]  # (category key, locale)
     signature: str = ""
+    order_templates: tuple[str, ...] = ()
     heads: Mapping[str, ServedHead] = field(default_factory=dict)  # by encoder sha256
     deltas: str = ""  # which weight deltas the heads have
 

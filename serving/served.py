@@ -157,7 +157,7 @@ class Served:
         )
         desk = Desk(
             project.pk, project.slug, policy, project.overlap, categories, replies, signs[0],
-            self._heads(project_id, frozenset(categories)),
+            tuple(project.order_templates), self._heads(project_id, frozenset(categories)),
         )  # fmt: skip
         desk = self._followed(desk, signs[1])
         for sha in desk.heads:

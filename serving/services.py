@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from django.db import IntegrityError, transaction
 
-from feedback import outbox
+from feedback import outbox, privacy
 from feedback import services as feedback_services
 from feedback.idempotency import Key, Replay, conflict, lock_or_refuse
+from feedback.masking import mask
 from feedback.models import Fold, Inquiry, Status
 from feedback.problems import not_found
 from labeling import services as labeling_services
@@ -29,7 +31,7 @@ _draws = random.SystemRandom()
 def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) -> list[dict[str, Any]]:
     """The answers that these texts would get, without storing anything."""
     desk = served.desk(project_id)
-    predictions = served.predict(desk, texts, locales)
+    predictions = served.predict(desk, [mask(t, desk.order_templates).text for t in texts], locales)
     return [_answer(desk, p, _decide(desk, p, draw=1.0), loc) for p, loc in zip(predictions, locales, strict=True)]
 
 
@@ -40,6 +42,7 @@ def answer_inquiry(
     if earlier := _earlier(project_id, new) or (key and key.find()):
         return earlier
     desk = served.desk(project_id)
+    new = _without_personal_data(new, desk.order_templates)
     prediction = served.predict(desk, [new.text], [new.locale])[0]
     decision = _decide(desk, prediction, draw=_draws.random())
     try:
@@ -56,6 +59,14 @@ def answer_inquiry(
             return earlier
         raise
     return Replay(201, body)
+
+
+def _without_personal_data(
+    new: feedback_services.NewInquiry, templates: tuple[str, ...]
+) -> feedback_services.NewInquiry:
+    """From here on nothing sees the originals but the vault. `request_sha` stays that of the request as it was sent."""
+    masked = mask(new.text, templates)
+    return replace(new, text=masked.text, masked=masked, metadata=privacy.mask_values(new.metadata, templates))
 
 
 def _earlier(project_id: int, new: feedback_services.NewInquiry) -> Replay | None:
@@ -155,5 +166,7 @@ def escalate(*, project_id: int, inquiry_id: uuid.UUID, reason: str) -> Escalati
             raise not_found("inquiry")
         Inquiry.objects.filter(pk=inquiry.pk, status=Status.ANSWERED).update(status=Status.WAITING)
         return labeling_services.open_escalation(
-            inquiry=inquiry, reasons=[{"code": "app", "detail": reason or "The app asked for a person."}], priority=0.5
+            inquiry=inquiry,
+            reasons=[{"code": "app", "detail": mask(reason).text or "The app asked for a person."}],
+            priority=0.5,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from feedback import keys, outbox
+from feedback import keys, outbox, tokens
 from feedback.models import ClientApp, Membership, Project, Role, User
 from feedback.services import create_project
 from serving.served import served
@@ -21,15 +21,20 @@ CATEGORIES = [
 ]  # fmt: skip
 
 
+def _forget() -> None:
+    served.forget()
+    keys.cache.clear()
+    keys.public_cache.clear()
+    tokens.known.clear()
+
+
 @pytest.fixture(autouse=True)
 def _fresh_caches() -> Iterator[None]:
     """What processes remember must not leak from one test's database into the next."""
-    served.forget()
-    keys.cache.clear()
+    _forget()
     outbox._last_nudge[0] = 0.0
     yield
-    served.forget()
-    keys.cache.clear()
+    _forget()
 
 
 @pytest.fixture(autouse=True)

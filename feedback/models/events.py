@@ -33,11 +33,16 @@ class Event(models.Model):
     text = models.TextField(default="", blank=True)
     sentiment = models.FloatField(null=True, blank=True)
     customer = models.CharField(max_length=200, default="", blank=True)
+    # 1: an app's server, or a customer whom it signed for. Below 1: an anonymous page, never a preference by itself.
+    weight = models.FloatField(default=1.0, db_default=1.0)
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["project", "event_id"], name="event_id_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "event_id"], name="event_id_once"),
+            models.CheckConstraint(condition=models.Q(weight__gte=0, weight__lte=1), name="event_weight_is_share"),
+        ]
         indexes = [
             # Scores of one inquiry are recomputed from all its events.
             models.Index(fields=["inquiry"], name="event_by_inquiry"),

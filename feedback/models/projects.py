@@ -47,6 +47,23 @@ class Project(models.Model):
     nps_weight = models.FloatField(default=0.2)
     rating_min = models.PositiveSmallIntegerField(default=1)
     rating_max = models.PositiveSmallIntegerField(default=5)
+    anonymous_weight = models.FloatField(
+        default=0.2, validators=SHARE, help_text="What an event from a page counts that names no signed customer."
+    )
+
+    # Limits (feedback/limits.py): a request costs 1, an event in a batch a stated share.
+    limit_per_minute = models.PositiveIntegerField(
+        default=60_000, null=True, blank=True, help_text="Units that each key gains per minute; empty: no limit."
+    )
+    limit_burst = models.PositiveIntegerField(default=60_000, help_text="Units that a key can save up.")
+    page_limit_per_minute = models.PositiveIntegerField(
+        default=600, help_text="Requests per minute of one client address with a public key."
+    )
+
+    # Personal data (feedback/masking.py): 9 is a digit, A a letter, * one or more of both.
+    order_templates = ArrayField(
+        models.CharField(max_length=60), default=list, blank=True, help_text="How own order numbers look: EN-999999."
+    )
 
     class Meta:
         constraints = [
@@ -59,6 +76,15 @@ class Project(models.Model):
                 name="project_confidence_is_share",
             ),
             models.CheckConstraint(condition=Q(rating_max__gt=F("rating_min")), name="project_rating_range"),
+            models.CheckConstraint(
+                condition=Q(anonymous_weight__gte=0, anonymous_weight__lt=1), name="project_anonymous_weight_below_1"
+            ),
+            models.CheckConstraint(
+                condition=Q(limit_per_minute=None) | Q(limit_per_minute__gte=1), name="project_limit_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(limit_burst__gte=1, page_limit_per_minute__gte=1), name="project_bursts_positive"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -125,19 +151,3 @@ class ClientApp(models.Model):
 
     def __str__(self) -> str:
         return f"{self.project}: {self.name}"
-
-
-class ApiKey(models.Model):
-    """A client app's secret: only its SHA-256 is stored (256 random bits need no slow hash), the prefix is for people."""
-
-    app = models.ForeignKey(ClientApp, on_delete=models.CASCADE, related_name="keys")
-    prefix = models.CharField(max_length=12)
-    digest = models.CharField(max_length=64, unique=True)
-    scopes = ArrayField(models.CharField(max_length=32))
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True)
-
-    def __str__(self) -> str:
-        return f"{self.prefix}…"

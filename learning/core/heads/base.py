@@ -59,7 +59,7 @@ class LiveBase:
             raise ValueError(f"a head of kind {head.kind} has no ridge that could follow labels")
         gain = head.shares.get("ridge", live_share) / chosen["temperature"]
         pseudo, prior = _pseudo_rows(head, prototypes), _prior_part(head)
-        if head.parts:
+        if "ridge" in head.shares:
             fixed = sum(
                 (head.shares[name] * part for name, part in head.parts.items() if name != "ridge"),
                 np.zeros((head.features.width + 1, len(head.categories))),

@@ -138,10 +138,9 @@ class LiveHead:
             self._recompose()
         return taken
 
-    @property
-    def changed(self) -> int:
-        """Changes since the last delta."""
-        return self._changed
+    def expect_delta(self) -> None:
+        """Publish next time even where no label changes: what is served is not what this head started from."""
+        self._changed += 1
 
     def publish(self) -> HeadDelta:
         """The delta to be served: a new one if something changed and the guard set agrees, else the last good one."""

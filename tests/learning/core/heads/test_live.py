@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from learning.core.calibration import softmax
 from learning.core.export import head_graph
-from learning.core.heads.journal import Change, Limits
+from learning.core.heads.base import LiveBase
+from learning.core.heads.journal import Change, Limits, held_from
 from learning.core.heads.live import LiveHead
 from learning.core.heads.training import TrainedHead, train_heads
 from serving.head import HeadDelta, OnnxHead
@@ -295,6 +296,36 @@ def test_any_head_over_the_same_features_follows_labels() -> None:
     gain = 0.5 / head.hyperparameters["members"]["ridge"]["temperature"]
     start = LiveHead.of(other, labels, name="b", prototypes=directions).ridge_weights
     assert given.weights[0] == pytest.approx(other.weights + gain * (given.refitted() - start), abs=1e-9)
+
+
+def test_a_head_of_category_texts_that_won_against_a_ridge_starts_as_it_was_trained() -> None:
+    head, labels, directions = world()
+    parts = {"prior": head.parts["prior"]}
+    theta = parts["prior"]
+    prior = replace(head, kind="prior", parts=parts, shares={"prior": 1.0}, weights=theta[:-1], bias=theta[-1])
+    given = LiveHead.of(prior, labels, name="b", prototypes=directions, limits=FREE)
+    assert np.abs(given.weights[0] - prior.weights).max() < 1e-9
+
+
+def test_a_base_is_read_back_as_it_was_written() -> None:
+    head, labels, directions = world()
+    base = LiveBase.of(head, [held_from(c, live=False) for c in labels], prototypes=directions)
+    again = LiveBase.from_bytes(base.to_bytes())
+    first, second = (LiveHead(b, labels, name="b") for b in (base, again))
+    assert np.array_equal(first.weights[0], second.weights[0])
+    with pytest.raises(ValueError, match="cut off or changed"):
+        LiveBase.from_bytes(base.to_bytes()[:-8])
+
+
+def test_many_changes_at_once_equal_the_same_changes_one_by_one() -> None:
+    (x, y), first, second = fresh(60), live(), live()
+    journal = [Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]) for i in range(60)]
+    for change in journal:
+        first.apply(change)
+    assert second.apply_all(journal) == 60
+    assert second.apply_all(journal) == 0
+    assert np.abs(first.ridge_weights - second.ridge_weights).max() < 1e-10
+    assert second.publish().number == 1
 
 
 def test_category_texts_that_the_base_was_trained_with_are_needed() -> None:

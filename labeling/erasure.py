@@ -1,0 +1,27 @@
+"""What labeling/ holds about a customer, deleted."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from feedback.erasure import inquiries_of
+from labeling.models import Annotation, Escalation, Label, LabelTask
+from labeling.services import withdraw_label
+
+
+def erase(*, project_id: int, customer: str) -> dict[str, int]:
+    """Withdraw a customer's labels (announced, so that heads forget them), and delete tasks, answers and escalations."""
+    with transaction.atomic():
+        inquiries = list(inquiries_of(project_id=project_id, customer=customer).select_for_update())
+        for inquiry in inquiries:
+            withdraw_label(inquiry=inquiry)
+        labels = Label.objects.filter(inquiry__in=inquiries)
+        tasks = LabelTask.objects.filter(inquiry__in=inquiries)
+        escalations = Escalation.objects.filter(inquiry__in=inquiries)
+        counts = {
+            "labels": labels.count(), "tasks": tasks.count(), "escalations": escalations.count(),
+            "annotations": Annotation.objects.filter(task__in=tasks).count(),
+        }  # fmt: skip
+        for rows in (labels, tasks, escalations):
+            rows.delete()
+    return counts

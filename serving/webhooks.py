@@ -1,0 +1,29 @@
+"""What webhooks are told about models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from feedback.models import OutboxEvent
+from feedback.webhooks import tells
+from serving.models import ModelVersion
+
+
+@dataclass(frozen=True)
+class ModelPromoted:
+    """A version answers from now on, also after a rollback."""
+
+    kind: ClassVar[str] = "model.promoted"
+    number: int
+    model_kind: str
+    encoder: str
+    manifest: str
+
+
+@tells(ModelPromoted)
+def model_promoted(row: OutboxEvent) -> ModelPromoted | None:
+    found = ModelVersion.objects.filter(pk=row.payload["model"]).first()
+    if found is None:
+        return None
+    return ModelPromoted(found.number, found.kind, found.encoder_sha, found.manifest_sha)

@@ -1,0 +1,218 @@
+"""Requests made up from the OpenAPI document, well-formed and not, against the WSGI application on a real database.
+
+No answer is a 5xx, every answer fits the document, what the document forbids is refused, and in the end nothing lies in
+the database that the schema forbids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+import schemathesis
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.test import Client
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from config.schema import endpoints
+from config.wsgi import application
+from feedback.http import decode
+from feedback.masking import mask
+from feedback.models import Event, Inquiry, Project, Role
+from feedback.texts import fault_in
+from labeling.models import LabelTask
+from serving.api import MAX_METADATA, InquiryIn
+from tests.conftest import make_key, make_person
+
+CHECKS = [
+    not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
+    response_schema_conformance, negative_data_rejection,
+]  # fmt: skip
+MODES = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+
+
+APPS = {e.path for e in endpoints() if hasattr(e.view, "enso_endpoint")}
+WORTH_KNOWING = {"project", "category", "inquiry", "token"}
+
+
+@dataclass
+class World:
+    """Who asks, and what they have seen: ids from earlier answers make later requests reach further."""
+
+    key: str
+    person: Client
+    seen: dict[str, list[Any]] = field(
+        default_factory=lambda: {"project": ["shop"], "category": ["refund", "delivery", "fraud"], "number": [1]}
+    )
+    statuses: Counter[int] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    def headers(self, who: str) -> dict[str, str]:
+        if who == "app":
+            return {"Authorization": f"Api-Key {self.key}"}
+        if who == "person":
+            cookies = self.person.cookies
+            pairs = "; ".join(f"{name}={cookies[name].value}" for name in cookies)
+            return {"Cookie": pairs, "X-CSRFToken": cookies["csrftoken"].value}
+        return {}
+
+    def note(self, answer: Any) -> None:
+        if answer.status_code not in (200, 201) or "json" not in answer.headers.get("content-type", [""])[0]:
+            return
+        body = answer.json()
+        task = body.get("task") if isinstance(body.get("task"), dict) else None
+        lease = body.get("lease")
+        stored = body.get("id") if "decision" in body else None
+        for name, value in (
+            ("inquiry_id", stored),
+            ("inquiry", stored),
+            ("task_id", task and task["id"]),
+            ("token", lease and lease["token"]),
+        ):
+            if value is not None:
+                self.seen.setdefault(name, []).append(value)
+
+
+@pytest.fixture
+def world(transactional_db, project, settings):
+    Project.objects.update(limit_per_minute=None, audit_rate=0.2, answers_by_hand=True, overlap=2)
+    person = make_person(project, "everyone", *Role.values)
+    browser = Client()
+    browser.force_login(person)
+    browser.cookies["csrftoken"] = "a" * 32
+    return World(make_key(project), browser)
+
+
+def ask_all(world: World, total: int) -> None:
+    document = schemathesis.openapi.from_wsgi("/api/schema?format=json", application)
+    operations = [o.ok() for o in document.get_all_operations()]
+    for round_number in range(4):  # later rounds know the ids of earlier ones
+        for operation in operations:
+            for mode in MODES:
+                ask(world, operation, mode, total // (4 * len(operations) * len(MODES)) + 1, round_number)
+
+
+def ask(world: World, operation: Any, mode: Any, count: int, round_number: int) -> None:
+    positive = mode == schemathesis.GenerationMode.POSITIVE
+
+    @seed(round_number)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(case=operation.as_strategy(mode), data=st.data())
+    def one(case: Any, data: Any) -> None:
+        if positive:
+            _use_what_was_seen(world, case, data)
+        right = "app" if operation.path in APPS else "person"
+        who = data.draw(st.sampled_from([right] * 8 + ["app", "person", "nobody"]))
+        for invented in ("Authorization", "Cookie"):  # generated credentials would hide the real ones
+            case.headers.pop(invented, None)
+        case.cookies.clear()
+        answer = case.call(headers=world.headers(who))
+        world.statuses[answer.status_code] += 1
+        world.note(answer)
+        try:
+            case.validate_response(answer, checks=CHECKS)
+        except (Failure, FailureGroup) as fault:
+            found = getattr(fault, "exceptions", [fault])
+            told = "; ".join(f"{type(f).__name__}: {f}" for f in found)
+            world.faults.append(
+                f"{case.method} {case.formatted_path} {answer.status_code} {case.body!r}: {told} {answer.text}"[:3000]
+            )
+
+    try:
+        one()
+    except Exception as error:
+        if "Unsatisfiable" not in type(error).__name__:
+            raise
+
+
+def _use_what_was_seen(world: World, case: Any, data: Any) -> None:
+    for name in case.path_parameters or {}:
+        if (known := world.seen.get(name)) and data.draw(st.booleans()):
+            case.path_parameters[name] = data.draw(st.sampled_from(known[-5:]))
+    for body in case.body if isinstance(case.body, list) else [case.body]:
+        if isinstance(body, dict) and data.draw(st.integers(0, 5)):
+            for name in sorted(WORTH_KNOWING & set(body)):
+                if known := world.seen.get(name):
+                    body[name] = data.draw(st.sampled_from(known[-5:]))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_thousand_generated_requests_find_no_fault(world):
+    run(world, int(__import__("os").environ.get("N", 2_000)))
+
+
+@pytest.mark.soak
+@pytest.mark.django_db(transaction=True)
+def test_a_hundred_thousand_generated_requests_find_no_fault(world):
+    run(world, 100_000)
+
+
+def run(world: World, total: int) -> None:
+    ask_all(world, total)
+    asked = sum(world.statuses.values())
+    print(json.dumps({"asked": asked, "statuses": dict(sorted(world.statuses.items()))}))  # noqa: T201 - the figure of the soak
+    assert not world.faults, f"{len(world.faults)} faults, such as:\n" + "\n\n".join(world.faults[:40])
+    assert asked >= total * 0.9
+    assert sum(n for s, n in world.statuses.items() if s < 300) > asked * 0.05, world.statuses
+    assert Inquiry.objects.exists()
+    assert Event.objects.exists()
+    assert LabelTask.objects.exists()
+    assert faults_in_database() == []
+
+
+def faults_in_database() -> list[str]:
+    """Everything stored that the models or the API's own schema forbid."""
+    ours = [m for app in ("feedback", "labeling", "serving", "learning") for m in apps.get_app_config(app).get_models()]
+    faults = [
+        f"{model.__name__} {row.pk}: {fault}"
+        for model in ours
+        for row in model.objects.iterator()
+        for fault in _faults(row)
+    ]
+    return faults + [f for i in Inquiry.objects.iterator() if (f := _inquiry_fault(i))]
+
+
+def _faults(row: Any) -> list[str]:
+    """What validation and constraints say; that a form would want a field filled in is no fault."""
+    try:
+        row.full_clean(validate_unique=False)
+    except ValidationError as error:
+        return [
+            f"{name}: {e.messages}" for name, errors in error.error_dict.items() for e in errors if e.code != "blank"
+        ]
+    return []
+
+
+def _inquiry_fault(row: Inquiry) -> str | None:
+    given = {
+        "text": row.text, "external_id": row.external_id, "locale": row.locale or None, "customer": row.customer or None,
+        "channel": row.channel or None, "metadata": row.metadata,
+    }  # fmt: skip
+    encoded = msgspec.json.encode(given)
+    decode(encoded, InquiryIn)
+    if fault := fault_in(row.text):
+        return f"{row.pk}: the text {fault}"
+    if mask(row.text).text != row.text:
+        return f"{row.pk}: holds personal data"
+    return f"{row.pk}: large metadata" if len(msgspec.json.encode(row.metadata)) > MAX_METADATA else None
