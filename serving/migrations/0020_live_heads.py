@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('serving', '0001_initial'),
+        ('serving', '0010_sentiment_versions'),
     ]
 
     operations = [

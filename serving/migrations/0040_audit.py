@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('feedback', '0045_project_archived'),
-        ('serving', '0010_sentiment_versions'),
+        ('serving', '0020_live_heads'),
     ]
 
     operations = [
