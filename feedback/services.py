@@ -86,6 +86,18 @@ def fold_scores(*, project_id: int, rounds: int = 10) -> bool:
     return any(score_fold.fold_project(project_id) == 0 for _ in range(rounds))
 
 
+# Settings of a project that its scores are made with: whoever changes one calls `rescore_project`.
+SCORE_SETTINGS = frozenset({
+    "click_weight", "dwell_weight", "scroll_weight", "dwell_rate", "dwell_curve", "rating_weight", "sentiment_weight",
+    "nps_weight", "rating_min", "rating_max",
+})  # fmt: skip
+
+
+def rescore_project(*, project_id: int) -> None:
+    """Have all scores of a project made anew with the next folds."""
+    score_fold.ask_all_anew(project_id)
+
+
 def set_weights(*, project_id: int, changes: dict[str, Any]) -> None:
     """Change how a project's scores are weighted (names of Project's fields): all of them are made anew with the next folds."""
     with transaction.atomic():
@@ -94,7 +106,7 @@ def set_weights(*, project_id: int, changes: dict[str, Any]) -> None:
             setattr(project, name, value)
         project.save(update_fields=list(changes))
         touch_project(project_id=project_id)
-        score_fold.ask_all_anew(project_id)
+        rescore_project(project_id=project_id)
 
 
 def rescore(*, inquiry_ids: Iterable[uuid.UUID]) -> None:

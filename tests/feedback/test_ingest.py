@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import struct
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -235,6 +237,13 @@ class TestScores:
         assert fold_scores(project_id=project.pk)
         assert InquiryScore.objects.get().implicit == pytest.approx(0.9)
         assert ScoreCell.objects.get().implicit_sum == 900_000_000
+
+    def test_weights_that_an_operator_sets_make_every_score_anew(self, project, inquiry):
+        self.store(project, ("click", None, 1, 0))
+        assert fold_scores(project_id=project.pk)
+        call_command("configure", project.slug, "click_weight=0.7", stdout=io.StringIO())
+        assert fold_scores(project_id=project.pk)
+        assert InquiryScore.objects.get().implicit == pytest.approx(0.7)
 
     def test_scores_made_anew_wait_until_all_that_is_queued_is_taken(self, project, inquiry):
         self.store(project, ("dwell", 1.0, 1, 0))

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import BooleanField
 
 from feedback.models import Project
-from feedback.services import touch_project
+from feedback.services import SCORE_SETTINGS, rescore_project, touch_project
 from learning import selection
 
 FIXED = {"id", "slug", "created_at", "revision"}
@@ -35,6 +35,8 @@ class Command(BaseCommand):
         if options["pairs"]:
             project.save()
             touch_project(project_id=project.pk)
+            if SCORE_SETTINGS & {pair.partition("=")[0] for pair in options["pairs"]}:
+                rescore_project(project_id=project.pk)
         for name in settings_of(project):
             self.stdout.write(f"{name} = {getattr(project, name)}")
 
