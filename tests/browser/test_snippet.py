@@ -118,9 +118,12 @@ class Visitor:
         self.page.evaluate("y => window.scrollTo(0, y - innerHeight)", share * height)
         self.settle()
 
-    def leave(self) -> None:
+    def leave(self, arriving: int = 0) -> None:
+        """Close the page, and wait until so many events are stored and nothing more comes."""
         self.page.close(run_before_unload=True)
         self.context.new_page()  # the window stays, the page is gone
+        with self.traffic.changed:
+            self.traffic.changed.wait_for(lambda: Event.objects.count() >= arriving, timeout=30)
         self.traffic.wait_until_quiet()
 
 
@@ -158,7 +161,7 @@ def scripted_visit(v: Visitor, site: Site) -> None:
     v.wait(5)
     v.background(False)
     v.scroll_to(0.78)
-    v.leave()
+    v.leave(arriving=5)
 
 
 def test_a_scripted_visit_arrives_exactly(site: Site, inquiry: Inquiry, visitor: Any) -> None:
@@ -184,7 +187,7 @@ def test_a_scripted_visit_arrives_exactly_in_real_time(site: Site, inquiry: Inqu
 def short_visit(v: Visitor, site: Site, *, script: str = "") -> None:
     """A click, and away before the snippet's own time to send."""
     v.open(site, script=script).click("text=More")
-    v.leave()
+    v.leave(arriving=3)
 
 
 def test_what_was_done_a_moment_before_the_page_closed_arrives(site: Site, inquiry: Inquiry, visitor: Any) -> None:
@@ -217,7 +220,7 @@ def test_a_strict_content_security_policy_needs_only_enso_named(site: Site, inqu
     }
     v = visitor()
     v.open(site).click("text=More")
-    v.leave()
+    v.leave(arriving=3)
     assert told("click") == [None]
     assert v.errors == []
 
@@ -233,7 +236,7 @@ def test_what_was_done_offline_arrives_with_the_next_page(site: Site, inquiry: I
     v.context.set_offline(False)
     page = v.open(site)
     v.wait(2)
-    v.leave()
+    v.leave(arriving=7)
     assert told("click") == [None]
     assert page.is_closed()
 
@@ -255,7 +258,7 @@ def test_events_whose_answer_was_lost_are_sent_again_and_count_once(site: Site, 
     with page.expect_response("**/feedback?*") as again:
         v.wait(10)
     assert again.value.status == 204
-    v.leave()
+    v.leave(arriving=4)
     assert (told("impression"), told("click")) == ([None], [None])
 
 
@@ -272,7 +275,7 @@ def test_a_server_that_is_busy_is_asked_again_later(site: Site, inquiry: Inquiry
     v.context.unroute("**/feedback?*")
     with v.page.expect_response("**/feedback?*"):
         v.wait(30)
-    v.leave()
+    v.leave(arriving=4)
     assert told("click") == [None]
 
 
@@ -305,7 +308,7 @@ def test_before_consent_nothing_is_recorded_and_after_it_things_are(site: Site, 
     assert page.evaluate(STORED) == 0
     page.evaluate("enso.consent(true)")
     v.wait(4)
-    v.leave()
+    v.leave(arriving=3)
     assert (told("impression"), told("click"), told("dwell")) == ([None], [], [4.0])
 
 
@@ -323,7 +326,7 @@ def test_consent_withdrawn_throws_away_what_was_not_sent(site: Site, inquiry: In
 def test_a_thumb_is_a_thumb_and_no_click(site: Site, inquiry: Inquiry, visitor: Any) -> None:
     v = visitor()
     v.open(site).click("text=Helpful")
-    v.leave()
+    v.leave(arriving=3)
     assert (told("thumbs"), told("click")) == ([1.0], [])
 
 
@@ -343,7 +346,7 @@ def test_a_reply_that_appears_later_is_seen_too(site: Site, inquiry: Inquiry, vi
         document.body.prepend(reply); }""")
     v.settle()
     v.wait(3)
-    v.leave()
+    v.leave(arriving=6)
     later = Event.objects.filter(inquiry_ref="order-8")
     assert sorted(later.values_list("kind", "value")) == [("dwell", 3.0), ("impression", None), ("scroll", 1.0)]
 
@@ -353,7 +356,7 @@ def test_a_whole_page_may_be_one_reply(site: Site, inquiry: Inquiry, visitor: An
     v = visitor()
     v.open(site)
     v.scroll_to(0.5)
-    v.leave()
+    v.leave(arriving=4)
     assert set(Event.objects.filter(inquiry_ref="order-9").values_list("kind", "value")) == {
         ("impression", None),
         ("scroll", 0.5),
