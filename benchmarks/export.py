@@ -79,7 +79,7 @@ def export(way: str, project: Any, secret: str) -> int:
     if way in STREAMED:
         answer = Client().get(f"/api/v1/labels?format={way}", headers={"Authorization": f"Api-Key {secret}"})
         assert answer.status_code == 200, answer.content
-        return sum(len(piece) for piece in answer.streaming_content)  # type: ignore[attr-defined]
+        return sum(len(piece) for piece in answer.streaming_content)  # type: ignore[attr-defined,misc]
     with tempfile.TemporaryDirectory() as folder:
         write_file(way, Path(folder) / "out", project_id=project.pk)
         return (Path(folder) / "out").stat().st_size

@@ -23,12 +23,20 @@ app.autodiscover_tasks()
 app.set_default()
 app.conf.beat_schedule = {
     "relay the outbox": {"task": "feedback.relay_outbox", "schedule": 2.0, "options": {"expires": 4}},
+    "fold scores": {"task": "feedback.fold_scores", "schedule": 5.0, "options": {"expires": 10}},
+    "sweep orphaned events": {"task": "feedback.sweep_orphans", "schedule": 600.0, "options": {"expires": 1200}},
     "send webhook notices": {"task": "feedback.send_notices", "schedule": 5.0, "options": {"expires": 10}},
     "re-send lost jobs": {"task": "feedback.sweep_jobs", "schedule": 5.0, "options": {"expires": 10}},
+    "announce missed targets": {"task": "labeling.alert_breaches", "schedule": 30.0, "options": {"expires": 60}},
     "train where labels have come": {
         "task": "learning.schedule_trainings",
         "schedule": 60.0,
         "options": {"expires": 120},
+    },
+    "learn to read comments where rated ones have come": {
+        "task": "learning.schedule_sentiment",
+        "schedule": 300.0,
+        "options": {"expires": 600},
     },
 }
 

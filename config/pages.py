@@ -17,9 +17,8 @@ from django.views.decorators.http import require_POST
 from rest_framework.throttling import BaseThrottle
 
 from config import attempts
-from config.key_pages import KEEPERS
 from feedback.models import Membership, Role, User
-from labeling.access import AGENTS, EVERYBODY, LABELERS
+from labeling.access import AGENTS, EVERYBODY, LABELERS, LEADS
 from labeling.shortcuts import ACTIONS, Shortcuts
 
 # The page each role starts on, the role that oversees most first.
@@ -35,10 +34,15 @@ PLACES = (
     ("adjudicate", gettext_lazy("Adjudicate"), frozenset({Role.EXPERT})),
     ("cases", gettext_lazy("Escalations"), AGENTS),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
-    ("keys", gettext_lazy("Keys"), KEEPERS),
+    ("categories", gettext_lazy("Manage"), LEADS),
     ("exchange", gettext_lazy("Exchange"), frozenset({Role.LEAD, Role.ADMIN})),
-    ("audit", gettext_lazy("Audit"), frozenset({Role.LEAD, Role.ADMIN})),
 )
+# Pages that stand under one place.
+WITHIN = {
+    "case": "cases", "category": "categories", "settings": "categories", "people": "categories", "person": "categories",
+    "service-level": "categories", "guideline-proposals": "categories", "category-guideline": "categories",
+    "keys": "categories", "audit": "categories",
+}  # fmt: skip
 YEAR_SECONDS = 365 * 86_400
 
 
@@ -69,6 +73,19 @@ class SignIn(auth_views.LoginView):
         return response
 
 
+class Welcome(auth_views.PasswordResetConfirmView):
+    """A one-time link: whoever holds it chooses their password and is signed in. It is worthless afterwards."""
+
+    template_name = "welcome.html"
+    post_reset_login = True
+    success_url = "/"
+
+    def render_to_response(self, context: dict[str, Any], **options: Any) -> Any:
+        response = super().render_to_response(context, **options)
+        response.status_code = 200 if self.validlink and not context["form"].errors else 422 if self.validlink else 410
+        return response
+
+
 def client_address(request: HttpRequest) -> str:
     """The caller's address; behind NUM_PROXIES trusted proxies the one that the outermost of them saw."""
     return str(BaseThrottle().get_ident(request))  # type: ignore[arg-type]
@@ -86,7 +103,8 @@ def remember_language(response: HttpResponse, language: str | None) -> HttpRespo
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     """Each person's own first page."""
-    held = Membership.objects.filter(user_id=_id(request)).select_related("project").order_by("project_id")
+    own = Membership.objects.filter(user_id=_id(request), project__archived_at=None)
+    held = own.select_related("project").order_by("project_id")
     return _start(list(held)) or render(request, "no_role.html", status=403)
 
 
@@ -205,13 +223,16 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 
 
 def _whereabouts(request: HttpRequest, user: User) -> dict[str, Any]:
-    held = list(Membership.objects.filter(user=user).select_related("project").order_by("project__name"))
+    own = Membership.objects.filter(user=user, project__archived_at=None)
+    held = list(own.select_related("project").order_by("project__name"))
     match = request.resolver_match
     slug = match.kwargs.get("slug") if match else None
     here = next((m.project for m in held if m.project.slug == slug), held[0].project if held else None)
     roles = {m.role for m in held if here and m.project_id == here.pk}
+    at = (match.url_name or "") if match else ""
+    at = WITHIN.get(at, at)
     places = [
-        {"name": name, "label": label, "url": reverse(name, args=[here.slug]), "current": match and match.url_name == name}
+        {"name": name, "label": label, "url": reverse(name, args=[here.slug]), "current": at == name}
         for name, label, allowed in PLACES
         if here and roles & allowed
     ]  # fmt: skip

@@ -42,6 +42,8 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -188,9 +190,21 @@ ENSO_ENCODERS = Path(env.str("ENSO_ENCODERS", str(HOME / "encoders")))
 # The encoder for texts without kana or han; those take the n-gram encoder.
 ENSO_ENCODER = env.str("ENSO_ENCODER", "all-MiniLM-L6-v2-int8")
 ENSO_MODEL_POLL_SECONDS = env.float("ENSO_MODEL_POLL_SECONDS", 1.0)
+# Rated comments after which the head that reads comments is learned anew (every night in any case).
+ENSO_SENTIMENT_PAIRS = env.int("ENSO_SENTIMENT_PAIRS", 50)
 
 # Hosts that JWKS may be fetched from although they are not public, or over plain http.
 ENSO_OUTBOUND_ALLOW: list[str] = env.list("ENSO_OUTBOUND_ALLOW", default=[])
+
+# Where people open Enso: the address in mails and one-time links.
+ENSO_URL = env.str("ENSO_URL", "http://127.0.0.1:8000").rstrip("/")
+# Mail for missed targets, such as smtp+tls://user:password@host:587. Without it none is sent, and the screen says so.
+_mail = env.email_url("EMAIL_URL", default="dummymail://")
+EMAIL_BACKEND, EMAIL_TIMEOUT = _mail["EMAIL_BACKEND"], 10
+EMAIL_HOST, EMAIL_PORT = _mail.get("EMAIL_HOST") or "localhost", _mail.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_USER") or "", _mail.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "enso@localhost")
 
 LOGGING = {
     "version": 1,
@@ -206,3 +220,6 @@ LOGGING = {
 # Personal data (feedback/vault.py): Fernet keys, the newest first; without them a file of mode 0600 that is made once.
 ENSO_VAULT_KEYS: list[str] = env.list("ENSO_VAULT_KEYS", default=[])
 ENSO_VAULT_FILE = Path(env.str("ENSO_VAULT_FILE", str(HOME / "vault_keys")))
+
+# Statements of the hot paths are prepared once per connection; switch it off behind a pooler that does not carry them.
+DATABASE_PREPARE = env.bool("DATABASE_PREPARE", True)

@@ -13,7 +13,7 @@ import feedback.urls
 import labeling.urls
 import learning.urls
 import serving.urls
-from config import health
+from config import backoffice, health
 
 api = [*feedback.urls.endpoints, *labeling.urls.endpoints, *serving.urls.endpoints]
 
@@ -24,7 +24,10 @@ pages: list[URLPattern | URLResolver] = [
     path("preferences", config.pages.preferences, name="preferences"),
     path("language", config.pages.language, name="language"),
     path("theme", config.pages.theme, name="theme"),
+    path("welcome/<uidb64>/<token>/", config.pages.Welcome.as_view(), name="welcome"),
+    path("", include(feedback.urls.own_pages)),
     path("p/<slug:slug>/", config.pages.project, name="project"),
+    path("p/<slug:slug>/", include(feedback.urls.project_pages)),
     path("p/<slug:slug>/keys", config.key_pages.keys, name="keys"),
     path("p/<slug:slug>/keys/<int:key_id>/rotate", config.key_pages.rotate, name="key-rotate"),
     path("p/<slug:slug>/keys/<int:key_id>/revoke", config.key_pages.revoke, name="key-revoke"),
@@ -40,4 +43,5 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("admin/", backoffice.site.urls),
 ]

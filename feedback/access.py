@@ -22,7 +22,8 @@ class IsPerson(BasePermission):
 
 def project_for(user: User, slug: str | None) -> Project:
     """The named project of a person, or their first."""
-    mine = Project.objects.filter(pk__in=Membership.objects.filter(user=user).values("project_id")).order_by("pk")
+    held = Membership.objects.filter(user=user).values("project_id")
+    mine = Project.objects.filter(pk__in=held, archived_at=None).order_by("pk")
     found = mine.filter(slug=slug).first() if slug is not None else mine.first()
     if found is None:
         raise not_found("project")

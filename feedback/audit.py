@@ -37,7 +37,7 @@ class Recorded:
     inserts_asked_for: bool = False
 
 
-class AuditTrigger(pgtrigger.Trigger):
+class AuditTrigger(pgtrigger.Trigger):  # type: ignore[misc]
     """Writes the `AuditEvent` of one action on one table."""
 
     when = pgtrigger.After

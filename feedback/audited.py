@@ -10,7 +10,9 @@ _APPS_PROJECT = "(SELECT a.project_id FROM feedback_clientapp a WHERE a.id = {ro
 SETTINGS = (
     "slug", "name", "confidence_threshold", "anger_threshold", "answers_by_hand", "audit_rate", "overlap", "lease_seconds",
     "strategy", "retrain_after_labels", "click_weight", "dwell_weight", "scroll_weight", "dwell_rate", "rating_weight",
-    "sentiment_weight", "nps_weight", "rating_min", "rating_max",
+    "sentiment_weight", "nps_weight", "rating_min", "rating_max", "double_share",
+    "gold_rate", "patience_days", "review_share", "dwell_curve", "anonymous_weight", "limit_per_minute", "limit_burst",
+    "page_limit_per_minute", "order_templates",
 )  # fmt: skip
 
 
@@ -21,14 +23,21 @@ def register() -> None:
         Category,
         Recorded(
             "category",
-            ("key", "name", "names", "high_risk", "position", "archived_at"),
+            ("key", "name", "names", "high_risk", "overlap", "restricted", "position", "archived_at"),
             texts=("description", "examples", "guideline"),
         ),
     )
     record(Reply, Recorded("reply", ("category_id", "locale", "slot", "version", "active"), texts=("text",)))
     record(Membership, Recorded("role", ("user_id", "role")))
     record(ClientApp, Recorded("app", ("name",)))
-    record(ApiKey, Recorded("key", ("prefix", "scopes", "expires_at", "revoked_at", "app_id"), project=_APPS_PROJECT))
+    record(
+        ApiKey,
+        Recorded(
+            "key",
+            ("prefix", "scopes", "expires_at", "revoked_at", "app_id", "origins", "replaces_id"),
+            project=_APPS_PROJECT,
+        ),
+    )
     flags = ("is_active", "is_staff", "is_superuser")
     record(User, Recorded("person", flags, project="NULL::bigint", texts=("password", "email")))
     keep_for_good(AuditEvent)

@@ -1,7 +1,8 @@
-"""Storing feedback events: one transaction for a batch, or for the single events of a group.
+"""Storing feedback events: one statement for a batch, or for the single events of a group.
 
-The order inside it never changes, so that two transactions cannot wait for each other: inquiries are locked in the order
-of their ids, then events are inserted in the order of their event_ids, then scores are written for the locked inquiries.
+The statement joins events to inquiries, inserts what is new, queues it for the scores (feedback/score_fold.py), keeps what
+was masked and publishes comments: all of it or nothing. Single events go over one connection that this process keeps for
+them, in groups (feedback/group_commit.py); batches are copied into a temporary table first.
 """
 
 from __future__ import annotations
@@ -10,22 +11,21 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any
 
 import msgspec
-from django.db import InterfaceError, OperationalError, connection
+import psycopg
+from django.db import InterfaceError, OperationalError, connection, transaction
 from psycopg.errors import DeadlockDetected
-from psycopg_pool import PoolTimeout
 
-from feedback import outbox, privacy, rules, score_rows
+from feedback import outbox, rules, vault
 from feedback.group_commit import Busy, GroupCommit
-from feedback.ids import uuid7
-from feedback.masking import mask
-from feedback.models import Original
+from feedback.ids import uuid7s
+from feedback.kept_connection import KeptConnection
+from feedback.masking import CUT, mask
 from feedback.problems import Problem
-from feedback.score_rows import Change, Cursor, Place
-from feedback.scores import Evidence, Signal, evidence_of
 
+Cursor = psycopg.Cursor[tuple[Any, ...]]
 # A clock that runs ahead by more than this is wrong: the event is then dated by its arrival.
 MAX_SKEW = timedelta(minutes=5)
 # From here on COPY into a temporary table costs less than one JSON parameter.
@@ -60,7 +60,7 @@ class Receipt:
 
 
 class Row(msgspec.Struct):
-    """A row of feedback_event on its way in; `line` says which of two with the same event_id came first."""
+    """An event on its way in. `line` says which of two with the same event_id came first; `sealed` is what was masked."""
 
     line: int
     id: uuid.UUID
@@ -69,7 +69,6 @@ class Row(msgspec.Struct):
     event_id: str | None
     request_sha: bytes
     inquiry_ref: str
-    inquiry_id: uuid.UUID | None
     kind: str
     value: float | None
     text: str
@@ -77,220 +76,212 @@ class Row(msgspec.Struct):
     weight: float
     occurred_at: datetime
     received_at: datetime
+    sealed: bytes | None
 
 
-_TYPES = (
-    "int4", "uuid", "int8", "int8", "text", "bytea", "text", "uuid", "text", "float8", "text", "text", "float8", "timestamptz", "timestamptz",
-)  # fmt: skip
-_NAMES = Row.__struct_fields__
-_COLUMNS = ", ".join(_NAMES[1:])
-_TARGET = f"INSERT INTO feedback_event ({_COLUMNS})"
-_END = "ORDER BY project_id, event_id, line ON CONFLICT DO NOTHING RETURNING id"
-_AS_JSON = ", ".join(f"{n} {'text' if t == 'bytea' else t}" for n, t in zip(_NAMES, _TYPES, strict=True))
-_INSERT_JSON = f"""
-    {_TARGET} SELECT {_COLUMNS.replace("request_sha", "decode(request_sha, 'base64')")}
-    FROM json_to_recordset(%s::json) AS t({_AS_JSON}) {_END}"""
+_TYPES = {
+    "line": "int4", "id": "uuid", "project_id": "int8", "app_id": "int8", "event_id": "text", "request_sha": "bytea",
+    "inquiry_ref": "text", "kind": "text", "value": "float8", "text": "text", "customer": "text", "weight": "float8",
+    "occurred_at": "timestamptz", "received_at": "timestamptz", "sealed": "bytea",
+}  # fmt: skip
+_COLUMNS = [name for name in Row.__struct_fields__ if name not in ("line", "sealed")]
+_PLAIN = ", ".join(_TYPES)
+_DECODED = ", ".join(f"decode({n}, 'base64') AS {n}" if t == "bytea" else n for n, t in _TYPES.items())
+_AS_JSON = ", ".join(f"{n} {'text' if t == 'bytea' else t}" for n, t in _TYPES.items())
+_FROM_JSON = f"SELECT {_DECODED} FROM json_to_recordset(%s::json) AS t({_AS_JSON})"
+_FROM_COPY = f"SELECT {_PLAIN} FROM incoming_event"
 _INCOMING = f"""
-    CREATE TEMPORARY TABLE IF NOT EXISTS incoming_event ({", ".join(f"{n} {t}" for n, t in zip(_NAMES, _TYPES, strict=True))})
+    CREATE TEMPORARY TABLE IF NOT EXISTS incoming_event ({", ".join(f"{n} {t}" for n, t in _TYPES.items())})
     ON COMMIT DELETE ROWS"""
-_COPY = f"COPY incoming_event ({', '.join(_NAMES)}) FROM STDIN (FORMAT BINARY)"
-_INSERT_COPIED = f"{_TARGET} SELECT {_COLUMNS} FROM incoming_event {_END}"
-_FIND = """
-    SELECT i.id, i.project_id, i.external_id, (i.received_at AT TIME ZONE 'UTC')::date, i.category_id, i.reply_id, i.model
-    FROM feedback_inquiry i WHERE i.id IN (
-        SELECT j.id FROM unnest(%s::int8[], %s::text[]) AS r(project_id, reference)
-        JOIN feedback_inquiry j ON j.project_id = r.project_id AND j.external_id = r.reference
-        UNION ALL
-        SELECT j.id FROM unnest(%s::int8[], %s::uuid[]) AS r(project_id, id)
-        JOIN feedback_inquiry j ON j.id = r.id AND j.project_id = r.project_id
-    ) ORDER BY i.id FOR NO KEY UPDATE"""
+_COPY = f"COPY incoming_event ({_PLAIN}) FROM STDIN (FORMAT BINARY)"
+_UUID = "'^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'"
+
+
+def _store_from(given: str) -> str:
+    """The statement over rows that the query `given` yields. An external_id goes before an id that looks the same.
+
+    Events are inserted in the order of their event_ids, so that two transactions never wait for each other.
+    """
+    return f"""
+        WITH given AS MATERIALIZED ({given}), fresh AS (
+            INSERT INTO feedback_event ({", ".join(_COLUMNS)}, inquiry_id)
+            SELECT {", ".join("g." + n for n in _COLUMNS)}, coalesce(
+                (SELECT i.id FROM feedback_inquiry i WHERE i.project_id = g.project_id AND i.external_id = g.inquiry_ref),
+                (SELECT i.id FROM feedback_inquiry i WHERE i.project_id = g.project_id AND i.id =
+                    CASE WHEN length(g.inquiry_ref) = 36 AND g.inquiry_ref ~ {_UUID} THEN g.inquiry_ref::uuid END))
+            FROM given g ORDER BY g.project_id, g.event_id, g.line
+            ON CONFLICT DO NOTHING
+            RETURNING id, project_id, inquiry_id, kind
+        ), queued AS (
+            INSERT INTO feedback_unscored (project_id, events, anew)
+            SELECT project_id, array_agg(id), '{{}}' FROM fresh WHERE inquiry_id IS NOT NULL GROUP BY project_id
+        ), kept AS (
+            INSERT INTO feedback_original (project_id, event, sealed)
+            SELECT g.project_id, g.id, g.sealed FROM given g JOIN fresh USING (id) WHERE g.sealed IS NOT NULL
+        ), published AS (
+            {
+        outbox.publish_from(
+            "SELECT 'comment.received', project_id, jsonb_build_object('event', id) FROM fresh WHERE kind = 'comment'"
+        )
+    }
+        )
+        SELECT g.id FROM given g LEFT JOIN fresh USING (id) WHERE fresh.id IS NULL"""
+
+
+_STORE_JSON, _STORE_COPIED = _store_from(_FROM_JSON), _store_from(_FROM_COPY)
 _KNOWN = """
     SELECT project_id, event_id, id, request_sha FROM feedback_event
     WHERE (project_id, event_id) IN (SELECT * FROM unnest(%s::int8[], %s::text[]))"""
 
 
-class Incoming(NamedTuple):
-    """A row with the sealed personal data that was taken out of its text."""
-
-    row: Row
-    original: Original | None = None
-
-
-def incoming(project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> list[Incoming]:
-    """Events with their ids and times, masked, not yet joined to inquiries."""
+def rows_of(project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> list[Row]:
+    """Rows with their ids and times. An event without a time, or from a clock far ahead, is dated by its arrival."""
     now = datetime.now(UTC)
     latest = now + MAX_SKEW
     found = []
-    for line, e in enumerate(events):
+    for line, (pk, e) in enumerate(zip(uuid7s(len(events)), events, strict=True)):
+        at = e.occurred_at
         row = Row(
-            line, uuid7(), project_id, app_id, e.event_id, e.request_sha, e.inquiry_ref, None, e.kind, e.value, "", e.customer,
-            e.weight, e.occurred_at if e.occurred_at and e.occurred_at <= latest else now, now,
+            line, pk, project_id, app_id, e.event_id, e.request_sha, e.inquiry_ref, e.kind, e.value, "", e.customer,
+            e.weight, at if at is not None and at <= latest else now, now, None,
         )  # fmt: skip
-        found.append(_masked(row, e.text) if e.text else Incoming(row))
+        if e.text:
+            _mask(row, e.text)
+        found.append(row)
     return found
 
 
-def _masked(row: Row, text: str) -> Incoming:
+def _mask(row: Row, text: str) -> None:
     """The one place that a comment's text passes on its way in: from here on only the vault knows the originals."""
     masked = mask(text, rules.cache.get(row.project_id).order_templates)
     row.text = masked.text
-    return Incoming(row, privacy.sealed_row(project_id=row.project_id, found=masked, event_id=row.id))
+    if any(f.kind not in CUT for f in masked.found):
+        row.sealed = vault.seal(masked)
 
 
-def record(events: Sequence[Incoming]) -> list[Receipt]:
-    """Store events; a single one shares the transaction of those that arrive with it. 503 where that takes too long.
+def record(rows: Sequence[Row]) -> list[Receipt]:
+    """Store rows; a single one shares the statement of those that arrive with it. 503 where that takes too long.
 
-    Whoever holds a transaction already gets the events stored in that one.
+    Whoever holds a transaction already gets the rows stored in that one.
     """
-    if len(events) != 1 or connection.in_atomic_block:
-        return _patiently(events)
+    if len(rows) != 1 or connection.in_atomic_block:
+        return _store_many(rows)
     try:
-        return [_singles.submit(events[0])]
+        return [_singles.submit(rows[0])]
     except Busy as error:
         raise Problem(
             503, "busy", f"Events arrive faster than they can be stored ({error}): send this again.", retry_after=1
         ) from error
 
 
-def _patiently(events: Sequence[Incoming]) -> list[Receipt]:
-    """Writers of other tables may lock the same inquiries in another order: the one that loses tries again."""
-    for _ in range(MAX_DEADLOCKS):
-        try:
-            return store(events)
-        except OperationalError as error:
-            if connection.in_atomic_block or not isinstance(error.__cause__, DeadlockDetected):
-                raise
-    return store(events)
-
-
-def store(events: Sequence[Incoming]) -> list[Receipt]:
-    """Store events with the scores that follow from them; durable when this returns, unless the caller holds a transaction."""
-    if not events:
+def _store_many(rows: Sequence[Row]) -> list[Receipt]:
+    """Rows in a transaction of Django's connection; where another writer locked what it needs, it tries again."""
+    if not rows:
         return []
-    rows = [e.row for e in events]
+    for attempt in range(MAX_DEADLOCKS):
+        try:
+            with transaction.atomic(), connection.wrap_database_errors:
+                cursor = psycopg.Cursor(connection.connection)
+                cursor.format = psycopg.pq.Format.BINARY
+                receipts = _store(cursor, rows)
+                transaction.on_commit(lambda: _nudge(rows))
+            return receipts
+        except OperationalError as error:
+            last = attempt == MAX_DEADLOCKS - 1 or connection.in_atomic_block
+            if last or not isinstance(error.__cause__, DeadlockDetected):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _store_group(rows: Sequence[Row]) -> list[Receipt]:
+    """Rows over the kept connection, where each statement is a transaction."""
     for line, row in enumerate(rows):
         row.line = line
-    with score_rows.cursor_in_transaction() as cursor:
-        places = _join(cursor, rows)
-        stored = _insert(cursor, rows)
-        known = _known_bodies(cursor, [r for r in rows if r.id not in stored])
-        fresh = [e for e in events if e.row.id in stored]
-        _score(cursor, [e.row for e in fresh], places)
-        _follow_up([e for e in fresh if e.row.kind == "comment"])
-    return [_receipt(row, stored, known) for row in rows]
+    with _kept.cursor() as cursor:
+        receipts = _store(cursor, rows)
+    _nudge(rows)
+    return receipts
 
 
-def _join(cursor: Cursor, rows: Sequence[Row]) -> dict[uuid.UUID, Place]:
-    """Lock the inquiries that the rows name, by id or by the app's external_id, and point the rows at them."""
-    wanted = {(r.project_id, r.inquiry_ref) for r in rows}
-    ids = [(project, found) for project, ref in wanted if (found := _as_uuid(ref))]
-    cursor.execute(
-        _FIND, [[p for p, _ in wanted], [r for _, r in wanted], [p for p, _ in ids], [i for _, i in ids]], prepare=True
-    )
-    places = [Place(*row) for row in cursor]
-    names = {(p.project, str(p.inquiry)): p.inquiry for p in places}
-    names |= {(p.project, p.external_id): p.inquiry for p in places if p.external_id is not None}
-    for row in rows:
-        row.inquiry_id = names.get((row.project_id, row.inquiry_ref))
-        if row.inquiry_id is None and len(row.inquiry_ref) == 36:
-            row.inquiry_id = names.get((row.project_id, row.inquiry_ref.lower()))
-    return {p.inquiry: p for p in places}
+def _nudge(rows: Sequence[Row]) -> None:
+    if any(row.kind == "comment" for row in rows):
+        outbox.nudge()
 
 
-def _as_uuid(text: str) -> uuid.UUID | None:
-    if len(text) != 36:
-        return None
-    try:
-        found = uuid.UUID(text)
-    except ValueError:
-        return None
-    return found if str(found) == text.lower() else None
-
-
-def _insert(cursor: Cursor, rows: Sequence[Row]) -> set[uuid.UUID]:
-    """The ids of the rows that were new."""
+def _store(cursor: Cursor, rows: Sequence[Row]) -> list[Receipt]:
     if len(rows) < COPY_FROM:
-        cursor.execute(_INSERT_JSON, [msgspec.json.encode(rows).decode()], prepare=True)
+        cursor.execute(_STORE_JSON, [msgspec.json.encode(rows).decode()], prepare=True)
     else:
         cursor.execute(_INCOMING)
         with cursor.copy(_COPY) as copy:
-            copy.set_types(_TYPES)
+            copy.set_types(list(_TYPES.values()))
             for row in rows:
                 copy.write_row(msgspec.structs.astuple(row))
-        cursor.execute(_INSERT_COPIED)
-    return {r[0] for r in cursor}
+        cursor.execute(_STORE_COPIED, prepare=True)
+    present = {r[0] for r in cursor}
+    if not present:
+        return [Receipt(row.id, "stored") for row in rows]
+    known = _known_bodies(cursor, [r for r in rows if r.id in present])
+    return [
+        _receipt(row, known[row.project_id, row.event_id]) if row.id in present else Receipt(row.id, "stored")
+        for row in rows
+    ]
 
 
 def _known_bodies(cursor: Cursor, rows: Sequence[Row]) -> dict[tuple[int, str | None], tuple[uuid.UUID, bytes]]:
-    if not rows:
-        return {}
     cursor.execute(_KNOWN, [[r.project_id for r in rows], [r.event_id for r in rows]])
-    known = {(project, event_id): (pk, sha) for project, event_id, pk, sha in cursor}
+    known = {(project, event_id): (pk, bytes(sha)) for project, event_id, pk, sha in cursor}
     if any((r.project_id, r.event_id) not in known for r in rows):
         raise OperationalError("an event was erased while its duplicate arrived")
     return known
 
 
-def _receipt(row: Row, stored: set[uuid.UUID], known: dict[tuple[int, str | None], tuple[uuid.UUID, bytes]]) -> Receipt:
-    if row.id in stored:
-        return Receipt(row.id, "stored")
-    pk, sha = known[row.project_id, row.event_id]
+def _receipt(row: Row, known: tuple[uuid.UUID, bytes]) -> Receipt:
+    pk, sha = known
     return Receipt(pk, "duplicate") if sha == row.request_sha else Receipt(None, "conflict")
 
 
-def _score(cursor: Cursor, rows: Sequence[Row], places: dict[uuid.UUID, Place]) -> None:
-    """Add what new rows say to what was known of their inquiries. A comment says nothing until its sentiment is known."""
-    signals: dict[uuid.UUID, list[Signal]] = {}
-    for row in rows:
-        if row.inquiry_id is not None:
-            signal = Signal(row.kind, row.value, row.occurred_at, row.weight)
-            signals.setdefault(row.inquiry_id, []).append(signal)
-    if not signals:
-        return
-    before = score_rows.read(cursor, list(signals))
-    weights = score_rows.weights_by_project(cursor, {places[i].project for i in signals})
-    changes = [
-        Change(places[i], known := before.get(i), evidence_of(new) + (known[0] if known else Evidence()))
-        for i, new in signals.items()
-    ]
-    score_rows.write(cursor, changes, weights)
-
-
-def _follow_up(comments: Sequence[Incoming]) -> None:
-    """Keep what was masked, and have the sentiment computed."""
-    if originals := [e.original for e in comments if e.original is not None]:
-        Original.objects.bulk_create(originals)
-    if comments:
-        payloads = [(e.row.project_id, {"event": str(e.row.id)}) for e in comments]
-        outbox.publish_many(kind="comment.received", payloads=payloads)
-
-
-def join_held(*, project_id: int, inquiry_id: uuid.UUID, references: Sequence[str]) -> None:
-    """Give an inquiry the events that came before it. The caller holds the transaction that stores the inquiry."""
-    with score_rows.cursor_in_transaction() as cursor:
-        cursor.execute(
-            "UPDATE feedback_event SET inquiry_id = %s WHERE project_id = %s AND inquiry_id IS NULL AND inquiry_ref = ANY(%s)",
-            [inquiry_id, project_id, list(references)],
-        )
-        if cursor.rowcount:
-            score_rows.recompute(cursor, [inquiry_id])
-
-
-def join_missed(*, since: timedelta = timedelta(hours=1)) -> int:
-    """Join events whose inquiry was being stored in the same moment, when neither side could see the other yet."""
-    with score_rows.cursor_in_transaction() as cursor:
-        cursor.execute(
-            """UPDATE feedback_event e SET inquiry_id = i.id FROM feedback_inquiry i
-            WHERE e.inquiry_id IS NULL AND e.received_at > now() - %s AND i.project_id = e.project_id
-            AND i.external_id = e.inquiry_ref RETURNING i.id""",
-            [since],
-        )
-        joined = [row[0] for row in cursor]
-        score_rows.recompute(cursor, joined)
-    return len(joined)
-
-
-_singles: GroupCommit[Incoming, Receipt] = GroupCommit(
-    _patiently, largest=LARGEST_GROUP, waiting=MAX_WAITING, patience=PATIENCE_SECONDS,
-    shared=(OperationalError, InterfaceError, PoolTimeout),
+_kept = KeptConnection()
+_singles: GroupCommit[Row, Receipt] = GroupCommit(
+    _store_group, largest=LARGEST_GROUP, waiting=MAX_WAITING, patience=PATIENCE_SECONDS,
+    shared=(OperationalError, InterfaceError),
 )  # fmt: skip
+
+
+def close() -> None:
+    """Give the kept connection back (tests, whose database goes away)."""
+    _kept.close()
+
+
+_JOIN = """
+    WITH joined AS (
+        UPDATE feedback_event e SET inquiry_id = i.id FROM feedback_inquiry i
+        WHERE e.inquiry_id IS NULL AND i.project_id = e.project_id AND i.external_id = e.inquiry_ref AND {which}
+        RETURNING e.project_id, e.id
+    )
+    INSERT INTO feedback_unscored (project_id, events, anew) SELECT project_id, array_agg(id), '{{}}' FROM joined GROUP BY 1"""
+
+
+def join_held(*, inquiry_id: uuid.UUID) -> None:
+    """Give a new inquiry the events that came before it. The caller holds the transaction that stores the inquiry."""
+    with connection.cursor() as cursor:
+        cursor.execute(_JOIN.format(which="i.id = %s"), [inquiry_id])
+
+
+def join_missed(*, within: timedelta = timedelta(hours=1)) -> int:
+    """Join events whose inquiry was being stored in the same moment, when neither side could see the other yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(_JOIN.format(which="e.received_at > %s"), [datetime.now(UTC) - within])
+        return int(cursor.rowcount)
+
+
+def sweep_orphans(*, within: timedelta = timedelta(hours=1)) -> int:
+    """Delete events whose inquiry was erased while they were being stored (docs/decisions/0010)."""
+    first = uuid.UUID(int=int((datetime.now(UTC) - within).timestamp() * 1000) << 80)  # ids begin with their time
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """DELETE FROM feedback_event e WHERE e.id >= %s AND e.inquiry_id IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM feedback_inquiry i WHERE i.id = e.inquiry_id)""",
+            [first],
+        )
+        return int(cursor.rowcount)

@@ -113,7 +113,8 @@ def revoke_key(*, key_id: int) -> bool:
 def _valid_key(key_digest: str, *, public: bool) -> ApiKey | None:
     now = timezone.now()
     valid = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now)) & Q(public_key__isnull=not public)
-    key = ApiKey.objects.filter(valid, digest=key_digest).select_related("app__project").first()
+    usable = ApiKey.objects.filter(valid, digest=key_digest, app__project__archived_at=None)
+    key = usable.select_related("app__project").first()
     if key is not None:
         note_use(ApiKey.objects.filter(pk=key.pk), key.last_used_at)
     return key
@@ -140,7 +141,7 @@ def _public_principal(key_digest: str) -> PublicPrincipal | None:
         return None
     project = key.app.project
     return PublicPrincipal(
-        key.pk, key.app_id, project.pk, frozenset(key.origins), project.anonymous_weight,
+        key.pk, key.app_id, project.pk, frozenset(key.origins),
         allowance_of(f"key:{key_digest[:24]}", project), project.page_limit_per_minute / 60,
     )  # fmt: skip
 

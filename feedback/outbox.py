@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -49,13 +49,11 @@ def publish(*, kind: str, project_id: int | None, payload: dict[str, Any]) -> Ou
     return event
 
 
-def publish_many(*, kind: str, payloads: Sequence[tuple[int, dict[str, Any]]]) -> None:
-    """Write events of one kind, each a (project id, payload), into the current transaction."""
-    now = timezone.now()
-    OutboxEvent.objects.bulk_create(
-        [OutboxEvent(kind=kind, project_id=project, payload=payload, available_at=now) for project, payload in payloads]
-    )
-    transaction.on_commit(nudge)
+def publish_from(query: str) -> str:
+    """SQL that writes an event for each (kind, project_id, payload) that `query` yields. Whoever runs it calls `nudge`."""
+    return f"""
+        INSERT INTO feedback_outboxevent (kind, project_id, payload, state, attempts, available_at, created_at, error)
+        SELECT kind, project_id, payload, 'pending', 0, now(), now(), '' FROM ({query}) AS q(kind, project_id, payload)"""
 
 
 def nudge() -> None:

@@ -29,7 +29,7 @@ from feedback.keys import page_of_key
 from feedback.principals import PublicPrincipal, digest
 from feedback.problems import Problem, invalid
 from feedback.rules import Rules
-from feedback.rules import cache as rules_of_projects
+from feedback.rules import cache as rules_cache
 
 SCRIPT = Path(__file__).parent / "static" / "feedback" / "enso.js"
 MAX_PAGE_BODY = 64 * 1024  # as much as browsers let a page send while it closes
@@ -75,7 +75,7 @@ def _feedback(request: HttpRequest, page: PublicPrincipal) -> HttpResponse:
     if len(body) > MAX_PAGE_BODY:
         raise Problem(413, "too-large", f"A page may send up to {MAX_PAGE_BODY // 1024} kB at once.")
     given = decode(body, PageBatch).events
-    rules = rules_of_projects.get(page.project_id)
+    rules = rules_cache.get(page.project_id)
     secrets = signing_secrets(digest(request.GET["key"]))
     events = [_new_event(e, page, rules, secrets, f"events[{i}].") for i, e in enumerate(given)]
     services.record_feedback(project_id=page.project_id, app_id=page.app_id, events=events)
@@ -84,15 +84,14 @@ def _feedback(request: HttpRequest, page: PublicPrincipal) -> HttpResponse:
 
 def _new_event(e: PageEvent, page: PublicPrincipal, rules: Rules, secrets: list[str], at: str) -> NewEvent:
     occurred = datetime.now(UTC) - timedelta(seconds=min(e.age, MAX_AGE_SECONDS))
+    new = checked(EventIn(e.inquiry, e.type, e.value, e.text, e.event_id, None, occurred), rules, at=at)
     customer = _customer(e, secrets, at)
-    weight = page.anonymous_weight if customer is None else 1.0
-    event_id = f"page:{page.app_id}:{e.event_id}"
-    new = checked(
-        EventIn(e.inquiry, e.type, e.value, e.text, event_id, customer, occurred), rules, at=at, weight=weight
-    )
     # The same event may be sent again later, under another token or none: neither age nor token make it another event.
     content = msgspec.json.encode([e.inquiry, e.type, e.value, e.text])
-    return replace(new, request_sha=hashlib.sha256(content).digest())
+    return replace(
+        new, event_id=f"page:{page.app_id}:{e.event_id}", request_sha=hashlib.sha256(content).digest(),
+        customer=customer or "", weight=rules.anonymous_weight if customer is None else 1.0,
+    )  # fmt: skip
 
 
 def _customer(e: PageEvent, secrets: list[str], at: str) -> str | None:

@@ -67,7 +67,6 @@ class PublicPrincipal:
     app_id: int
     project_id: int
     origins: frozenset[str]
-    anonymous_weight: float
     allowance: Allowance
     page_rate: float  # requests per second of one client address
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from feedback import ingest, outbox, privacy, rules, score_rows
+from feedback import ingest, outbox, privacy, rules, score_fold
 from feedback.ids import uuid7
 from feedback.ingest import NewEvent, Receipt
 from feedback.masking import Masked
@@ -57,42 +57,58 @@ def record_inquiry(
     if kept := privacy.sealed_row(project_id=project_id, found=masked, inquiry_id=inquiry.pk):
         kept.save(force_insert=True)
     if new.external_id is not None:  # its own id is not known to anybody before the answer
-        ingest.join_held(project_id=project_id, inquiry_id=inquiry.pk, references=[new.external_id])
+        ingest.join_held(inquiry_id=inquiry.pk)
     return inquiry
 
 
 def settle_inquiry(*, inquiry_id: uuid.UUID, category_id: int) -> None:
     """A person's decision is the final category; an inquiry that waited is resolved. Its scores count there from now on."""
-    with score_rows.cursor_in_transaction() as cursor:
-        for place in score_rows.lock_places(cursor, [inquiry_id]):
-            score_rows.move(cursor, place, category=category_id)
-        Inquiry.objects.filter(pk=inquiry_id).update(category_id=category_id)
+    with transaction.atomic():
+        moved = Inquiry.objects.filter(pk=inquiry_id).exclude(category_id=category_id).update(category_id=category_id)
         if Inquiry.objects.filter(pk=inquiry_id, status=Status.WAITING).update(status=Status.RESOLVED):
             project_id = Inquiry.objects.values_list("project_id", flat=True).get(pk=inquiry_id)
             outbox.publish(kind="inquiry.resolved", project_id=project_id, payload={"inquiry": str(inquiry_id)})
+        if moved:
+            score_fold.ask_anew([inquiry_id])
 
 
 def record_feedback(*, project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> list[Receipt]:
-    """Store events with their scores; durable when this returns. Duplicates are recognised by `event_id`, also within one call.
+    """Store events; durable when this returns. Duplicates are recognised by `event_id`, also within one call.
 
     A single event shares its transaction with those that arrive at the same time. Raises Problem 503 where events arrive
-    faster than they can be stored.
+    faster than they can be stored. Scores follow with the next fold.
     """
-    return ingest.record(ingest.incoming(project_id, app_id, events))
+    return ingest.record(ingest.rows_of(project_id, app_id, events))
+
+
+def fold_scores(*, project_id: int, rounds: int = 10) -> bool:
+    """Bring the scores of a project up to date: for whoever is about to read them. False where more waits than `rounds` fold."""
+    return any(score_fold.fold_project(project_id) == 0 for _ in range(rounds))
+
+
+def set_weights(*, project_id: int, changes: dict[str, Any]) -> None:
+    """Change how a project's scores are weighted (names of Project's fields): all of them are made anew with the next folds."""
+    with transaction.atomic():
+        project = Project.objects.select_for_update().get(pk=project_id)
+        for name, value in changes.items():
+            setattr(project, name, value)
+        project.save(update_fields=list(changes))
+        touch_project(project_id=project_id)
+        score_fold.ask_all_anew(project_id)
 
 
 def rescore(*, inquiry_ids: Iterable[uuid.UUID]) -> None:
-    """Recompute the scores of inquiries from all their events: for whoever changed or erased events."""
-    with score_rows.cursor_in_transaction() as cursor:
-        score_rows.recompute(cursor, inquiry_ids)
+    """Have the scores of inquiries made anew from all their events: for whoever changed or erased events."""
+    score_fold.ask_anew(list(set(inquiry_ids)))
 
 
 def write_sentiment(*, event_id: uuid.UUID, sentiment: float) -> None:
-    """A comment's sentiment in [−1, 1], computed by serving/, with the score that follows from it."""
+    """A comment's sentiment in [−1, 1], computed by serving/; the score that follows from it comes with the next fold."""
     with transaction.atomic():
         Event.objects.filter(pk=event_id).update(sentiment=sentiment)
         inquiry_id = Event.objects.values_list("inquiry_id", flat=True).get(pk=event_id)
-        rescore(inquiry_ids=[inquiry_id] if inquiry_id else [])
+        if inquiry_id:
+            rescore(inquiry_ids=[inquiry_id])
 
 
 def create_project(*, slug: str, name: str, categories: Sequence[dict[str, Any]], **settings: Any) -> Project:

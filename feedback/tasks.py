@@ -9,7 +9,7 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from feedback import jobs, notices, outbox
+from feedback import ingest, jobs, notices, outbox, score_fold
 
 log = logging.getLogger(__name__)
 
@@ -47,3 +47,20 @@ def run_job(job_id: int) -> None:
 def sweep_jobs() -> int:
     """Re-send lost jobs."""
     return jobs.sweep()
+
+
+@shared_task(name="feedback.fold_scores")
+def fold_scores() -> int:
+    """Fold what events say into scores, and join events that missed their inquiry."""
+    ingest.join_missed()
+    total = 0
+    for project_id in score_fold.projects_waiting():
+        while folded := score_fold.fold_project(project_id):
+            total += folded
+    return total
+
+
+@shared_task(name="feedback.sweep_orphans")
+def sweep_orphans() -> int:
+    """Delete events whose inquiry was erased while they were being stored."""
+    return ingest.sweep_orphans()

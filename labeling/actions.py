@@ -82,7 +82,7 @@ def escalate(*, project_id: int, task_id: int, annotator_id: int, token: uuid.UU
         inquiry = row.task.inquiry
         Inquiry.objects.filter(pk=inquiry.pk, status=Status.ANSWERED).update(status=Status.WAITING)
         reasons: list[dict[str, Any]] = [{"code": "annotator", "detail": mask(detail).text}]
-        return services.open_escalation(inquiry=inquiry, reasons=reasons, priority=0.5)
+        return services.open_escalation(inquiry=inquiry, reasons=reasons)
 
 
 def undo(*, project_id: int, task_id: int, annotator_id: int, seconds: float) -> queue.Lease | None:

@@ -1,29 +1,20 @@
-"""The queue over HTTP, for people (session + CSRF)."""
+"""What people do at the queue beyond the next item and its answer (labeling/desk_api.py), over HTTP with session + CSRF."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from feedback.access import IsPerson, project_for, readable_project
-from feedback.models import Membership, Project, User
-from feedback.problems import Problem, not_found
+from feedback.access import IsPerson, project_for
+from feedback.models import Membership, Project, Role, User
+from feedback.problems import Problem, invalid, not_found
 from feedback.rest import StrictSerializer
-from labeling import actions, queue, selectors, services
+from labeling import actions, days, queue, selectors, services
+from labeling.desk_api import in_hand, leased
 from labeling.models import LabelTask, SkipReason, SlotRole
-
-
-class NextIn(StrictSerializer):
-    project = serializers.SlugField(required=False)
-    role = serializers.ChoiceField(SlotRole.choices, required=False)
-    prefetch = serializers.BooleanField(default=False)
 
 
 class LeaseIn(StrictSerializer):
@@ -34,18 +25,22 @@ class ReleaseIn(LeaseIn):
     known_until = serializers.DateTimeField(required=False)
 
 
-class AnnotationIn(LeaseIn):
-    category = serializers.SlugField(max_length=100)
-    saw_suggestion = serializers.BooleanField(default=False)
-    seconds = serializers.FloatField(required=False, min_value=0, max_value=86_400)
-
-
 class SkipIn(LeaseIn):
     reason = serializers.ChoiceField(SkipReason.choices, default=SkipReason.NONE, allow_blank=True)
 
 
 class EscalateIn(LeaseIn):
     detail = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class ReturnIn(LeaseIn):
+    category = serializers.SlugField(max_length=100)
+    guideline = serializers.CharField(max_length=20_000)
+
+
+class ClearIn(StrictSerializer):
+    project = serializers.SlugField()
+    person = serializers.CharField(max_length=150, required=False)
 
 
 class FlagIn(StrictSerializer):
@@ -58,62 +53,6 @@ class PersonView(APIView):
     def person(self, request: Request) -> User:
         assert isinstance(request.user, User)
         return request.user
-
-
-class QueueNext(PersonView):
-    @extend_schema(request=NextIn, responses={200: dict, 204: None}, operation_id="queue_next")
-    def post(self, request: Request) -> Response:
-        """The caller's live lease, or a new one on the best open task; 204 when there is nothing to do.
-
-        With `prefetch` it is the item after that one: a short reservation, in hand as soon as the first is answered.
-        """
-        given = NextIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        user, v = self.person(request), given.validated_data
-        project = project_for(user, v.get("project"))
-        roles = roles_for(user, project, v.get("role"))
-        lease = queue.claim(
-            project_id=project.pk, annotator_id=user.pk, roles=roles, reserve=v["prefetch"],
-            seconds=queue.RESERVE_SECONDS if v["prefetch"] else project.lease_seconds,
-        )  # fmt: skip
-        return Response(status=204) if lease is None else Response(leased(lease))
-
-
-class TaskAnnotations(PersonView):
-    @extend_schema(request=AnnotationIn, responses={201: dict}, operation_id="task_annotate")
-    def post(self, request: Request, task_id: int) -> Response:
-        """Submit an answer on a lease; the same answer again gets the same reply."""
-        given = AnnotationIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        user, v = self.person(request), given.validated_data
-        task = own_task(user, task_id)
-        answer = services.Answer(
-            task_id=task.pk, annotator_id=user.pk, token=v["token"], category=v["category"],
-            saw_suggestion=v["saw_suggestion"], seconds=v.get("seconds"),
-        )  # fmt: skip
-        annotation = services.annotate(project_id=task.project_id, answer=answer)
-        task.refresh_from_db(fields=["state"])
-        body = {"annotation": annotation.pk, "task": task.pk, "state": task.state, "extra": annotation.extra}
-        return Response(body | in_hand(user, task, annotation.role), status=201)
-
-
-class TaskHeartbeat(PersonView):
-    @extend_schema(request=LeaseIn, responses={200: dict}, operation_id="task_heartbeat")
-    def post(self, request: Request, task_id: int) -> Response:
-        """Keep a lease alive."""
-        given = LeaseIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        user = self.person(request)
-        task = own_task(user, task_id)
-        expires = queue.extend(
-            task_id=task.pk,
-            annotator_id=user.pk,
-            token=given.validated_data["token"],
-            seconds=task.project.lease_seconds,
-        )
-        if expires is None:
-            raise services.lease_lost()
-        return Response({"lease": {"expires_at": expires, "expires_in": seconds_until(expires)}})
 
 
 class TaskRelease(PersonView):
@@ -175,6 +114,21 @@ class TaskFlag(PersonView):
         return Response({"task": task.pk, "flagged": on})
 
 
+class TaskReturn(PersonView):
+    @extend_schema(request=ReturnIn, responses={200: dict}, operation_id="task_return")
+    def post(self, request: Request, task_id: int) -> Response:
+        """An expert amends the guideline of a category and has the task answered anew under it."""
+        given = ReturnIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        user, v = self.person(request), given.validated_data
+        task = own_task(user, task_id)
+        version = actions.return_with_guideline(
+            project_id=task.project_id, task_id=task.pk, expert_id=user.pk, token=v["token"], category=v["category"],
+            guideline=v["guideline"],
+        )  # fmt: skip
+        return Response({"task": task.pk, "guideline": version.number} | in_hand(user, task, SlotRole.EXPERT))
+
+
 class TaskUndo(PersonView):
     @extend_schema(request=StrictSerializer, responses={200: dict}, operation_id="task_undo")
     def post(self, request: Request, task_id: int) -> Response:
@@ -198,27 +152,60 @@ class DeskStatus(PersonView):
         return Response(selectors.desk_status(project_id=project.pk, annotator_id=user.pk, role=roles[0]))
 
 
-class Agreement(APIView):
-    @extend_schema(responses={200: dict}, operation_id="agreement")
+class DeskHistory(PersonView):
+    @extend_schema(responses={200: dict}, operation_id="desk_history")
     def get(self, request: Request) -> Response:
-        """Cohen's κ of each pair of annotators (by pseudonymous number), and their weighted mean."""
-        project = readable_project(request, scope="labels:read")
-        kappas = selectors.pairwise_kappas(project_id=project.pk)
-        people = sorted({p for who, _ in kappas for p in who})
-        number = {p: i + 1 for i, p in enumerate(people)}
-        mean, items = selectors.mean_kappa(project_id=project.pk)
-        pairs = [
-            {
-                "annotators": [number[a], number[b]],
-                "kappa": k.value,
-                "low": k.low,
-                "high": k.high,
-                "items": k.items,
-                "why": k.why,
-            }
-            for (a, b), k in kappas
-        ]
-        return Response({"kappa": mean, "items": items, "pairs": pairs})
+        """The caller's own answers, newest first; `next` goes into `before` for the page after."""
+        user = self.person(request)
+        project = project_for(user, request.query_params.get("project"))
+        services.slot_roles(user_id=user.pk, project_id=project.pk)
+        before = whole_number(request, "before", None, 2**63 - 1)
+        limit = whole_number(request, "limit", 50, 200)
+        assert limit is not None
+        return Response(selectors.history(project_id=project.pk, annotator_id=user.pk, before=before, limit=limit))
+
+
+class DeskStatistics(PersonView):
+    @extend_schema(responses={200: dict}, operation_id="desk_statistics")
+    def get(self, request: Request) -> Response:
+        """The caller's own days: answers, skips and times."""
+        user = self.person(request)
+        project = project_for(user, request.query_params.get("project"))
+        services.slot_roles(user_id=user.pk, project_id=project.pk)
+        span = whole_number(request, "days", 30, 366)
+        assert span is not None
+        return Response(days.statistics_of(project_id=project.pk, annotator_id=user.pk, days=span))
+
+
+class ClearLeases(PersonView):
+    @extend_schema(request=ClearIn, responses={200: dict}, operation_id="queue_clear_leases")
+    def post(self, request: Request) -> Response:
+        """A lead or admin takes back what people hold: all of it, or one person's."""
+        given = ClearIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        project = project_for(self.person(request), given.validated_data["project"])
+        must_lead(self.person(request), project)
+        annotator_id = None
+        if name := given.validated_data.get("person"):
+            member = Membership.objects.filter(project=project, user__username=name).first()
+            if member is None:
+                raise invalid("person", f"{name!r} is not a member of this project.")
+            annotator_id = member.user_id
+        return Response({"cleared": queue.clear_leases(project_id=project.pk, annotator_id=annotator_id)})
+
+
+def must_lead(user: User, project: Project) -> None:
+    if not Membership.objects.filter(user=user, project=project, role__in=[Role.LEAD, Role.ADMIN]).exists():
+        raise Problem(403, "missing-role", "This needs the role lead or admin in this project.")
+
+
+def whole_number(request: Request, name: str, default: int | None, most: int) -> int | None:
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:20]) <= most:
+        raise invalid(name, f"{name} must be a whole number from 1 to {most}.")
+    return int(given)
 
 
 def roles_for(user: User, project: Project, asked: str | None) -> list[str]:
@@ -229,33 +216,6 @@ def roles_for(user: User, project: Project, asked: str | None) -> list[str]:
     if asked not in roles:
         raise Problem(403, "missing-role", f"This needs the role {asked}. Ask a lead of the project for it.")
     return [asked]
-
-
-def leased(lease: queue.Lease) -> dict[str, Any]:
-    """A lease with what it is on."""
-    task = LabelTask.objects.select_related("inquiry", "suggestion").get(pk=lease.task_id)
-    return {
-        "task": selectors.task_payload(task, role=lease.role, annotator_id=lease.annotator_id),
-        "lease": {"token": str(lease.token), "expires_at": lease.expires_at, "expires_in": seconds_until(lease.expires_at)},
-    }  # fmt: skip
-
-
-def in_hand(user: User, task: LabelTask, role: str) -> dict[str, Any]:
-    """The lease on what the caller has prefetched: it is in hand now, and for longer."""
-    lease = queue.promote_reserved(
-        project_id=task.project_id, annotator_id=user.pk, role=role, seconds=task.project.lease_seconds
-    )
-    if lease is None:
-        return {"next": None}
-    left = seconds_until(lease.expires_at)
-    return {
-        "next": {"task": lease.task_id, "token": str(lease.token), "expires_at": lease.expires_at, "expires_in": left}
-    }
-
-
-def seconds_until(moment: datetime) -> int:
-    """For clients whose clock is wrong."""
-    return max(round((moment - timezone.now()).total_seconds()), 0)
 
 
 def own_task(user: User, task_id: int) -> LabelTask:

@@ -28,6 +28,9 @@ KINDS = {
     "role": gettext_lazy("Role"),
     "app": gettext_lazy("App"),
     "key": gettext_lazy("Key"),
+    "guideline": gettext_lazy("Guideline"),
+    "qualification": gettext_lazy("Qualification"),
+    "gold": gettext_lazy("Gold item"),
     "task": gettext_lazy("Task"),
     "annotation": gettext_lazy("Answer"),
     "label": gettext_lazy("Label"),
@@ -84,7 +87,7 @@ class Filters:
 
     def query(self) -> str:
         named = {"person": self.person, "kind": self.kind, "object": self.object, "from": self.first, "to": self.last}
-        return urlencode({k: v for k, v in named.items() if v})
+        return urlencode({k: str(v) for k, v in named.items() if v})
 
 
 def _day(given: str) -> date | None:

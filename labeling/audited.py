@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from feedback.audit import DELETE, UPDATE, Recorded, record
-from labeling.models import Annotation, Escalation, Label, LabelTask
+from labeling.models import Annotation, Escalation, GoldItem, Guideline, Label, LabelTask, Qualification
 
 _TASKS_PROJECT = "(SELECT t.project_id FROM labeling_labeltask t WHERE t.id = {row}.task_id)"
 
@@ -29,3 +29,6 @@ def register() -> None:
             inserts_asked_for=True,
         ),
     )
+    record(Guideline, Recorded("guideline", ("number", "category_id", "author_id"), texts=("text",)))
+    record(Qualification, Recorded("qualification", ("annotator_id", "languages", "categories")))
+    record(GoldItem, Recorded("gold", ("task_id", "category_id", "active")))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import timedelta
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from feedback import jobs
-from labeling import tallies
+from labeling import hot, tallies
 from labeling.agreement import Kappa, Pairs, by_pair, kappa_of_table, mean_kappa
 from labeling.models import Annotation, Band, Batch, LabelTask, Resolution, SlotRole, TaskState
 from labeling.policy import ENOUGH, decide
@@ -18,7 +18,10 @@ LONGEST = timedelta(days=7)
 
 # Shared by all who complete tasks; whoever closes the batch waits for them, and they for him.
 _OPEN_BATCH = """
-SELECT id, entered_as FROM labeling_batch WHERE project_id = %s AND closed_at IS NULL FOR KEY SHARE
+SELECT id, entered_as FROM labeling_batch WHERE project_id = %(project)s AND closed_at IS NULL FOR KEY SHARE
+"""
+_LAST_BAND = """
+SELECT band FROM labeling_batch WHERE project_id = %(project)s AND closed_at IS NOT NULL ORDER BY number DESC LIMIT 1
 """
 
 
@@ -39,10 +42,8 @@ def join(task: LabelTask) -> str:
 
 
 def _open_batch(project_id: int) -> tuple[int, str] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(_OPEN_BATCH, [project_id])
-        row: tuple[int, str] | None = cursor.fetchone()
-    return row
+    found = hot.row(_OPEN_BATCH, {"project": project_id})
+    return (found[0], found[1]) if found else None
 
 
 def _begin(project_id: int) -> tuple[int, str]:
@@ -62,8 +63,8 @@ def _begin(project_id: int) -> tuple[int, str]:
 
 def last_band(project_id: int) -> str:
     """The band in force: that of the last batch that was judged."""
-    closed = Batch.objects.filter(project_id=project_id, closed_at__isnull=False).order_by("-number")
-    return closed.values_list("band", flat=True).first() or Band.DISAGREEMENTS
+    found = hot.row(_LAST_BAND, {"project": project_id})
+    return str(found[0]) if found else Band.DISAGREEMENTS
 
 
 def doubles_in(batch_id: int) -> int:

@@ -43,8 +43,8 @@ class Answers:
 
 @dataclass(frozen=True)
 class Config:
-    """`strength`: how many answers the drawn-to matrix is worth, per annotator and category. `stop`: largest change of a
-    posterior at which the iteration ends.
+    """`strength`: how many answers the drawn-to matrix is worth, per annotator and category. `stop`: mean change of
+    an item's posterior (summed over categories) at which the iteration ends.
     """
 
     strength: float = 2.0
@@ -83,12 +83,17 @@ def dawid_skene(answers: Answers, config: Config | None = None) -> Consensus:
     for done in range(1, config.iterations + 1):  # noqa: B007 - the number of the last round is part of the answer
         prior, confusion = _maximise(answers, belief, config)
         after = _expect(answers, prior, confusion)
-        moved = float(np.abs(after - belief).max(initial=0.0))
+        moved = float(np.abs(after - belief).sum()) / max(answers.n_items, 1)
         belief = after
         if moved < config.stop:
             break
     prior, confusion = _maximise(answers, belief, config)
     return Consensus(belief, confusion, prior, done)
+
+
+def believe(answers: Answers, learned: Consensus) -> Floats:
+    """Posterior of items that had no part in what was learned: their own answers do not vouch for themselves."""
+    return _expect(answers, learned.prior, learned.confusion)
 
 
 def _votes(answers: Answers) -> Floats:

@@ -6,9 +6,9 @@ import statistics
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 
+from labeling import hot
 from labeling.models import Annotation, AnnotatorDay
 
 # "Usual time" is the median of this many latest answers.
@@ -16,7 +16,7 @@ LATEST = 50
 
 _ADD = """
 INSERT INTO labeling_annotatorday (project_id, annotator_id, day, answers, skips, seconds, timed)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
+VALUES (%(project)s, %(annotator)s, %(day)s, %(answers)s, %(skips)s, %(seconds)s, %(timed)s)
 ON CONFLICT (annotator_id, project_id, day) DO UPDATE SET answers = labeling_annotatorday.answers + excluded.answers,
     skips = labeling_annotatorday.skips + excluded.skips, seconds = labeling_annotatorday.seconds + excluded.seconds,
     timed = labeling_annotatorday.timed + excluded.timed
@@ -40,9 +40,8 @@ def _write(
     project_id: int, annotator_id: int, moment: datetime, *, answers: int = 0, skips: int = 0, seconds: float = 0.0,
     timed: int = 0,
 ) -> None:  # fmt: skip
-    day = moment.astimezone(UTC).date()
-    with connection.cursor() as cursor:
-        cursor.execute(_ADD, [project_id, annotator_id, day, answers, skips, seconds, timed])
+    given = {"project": project_id, "annotator": annotator_id, "day": moment.astimezone(UTC).date()}
+    hot.rows(_ADD, given | {"answers": answers, "skips": skips, "seconds": float(seconds), "timed": timed})
 
 
 def statistics_of(*, project_id: int, annotator_id: int, days: int = 30) -> dict[str, Any]:

@@ -29,5 +29,5 @@ INSERT INTO labeling_slot (task_id, project_id, number, role, state, priority, a
 SELECT id, project_id, (SELECT COALESCE(max(number), 0) + 1 FROM labeling_slot x WHERE x.task_id = item.id), 'annotator', 'leased', 0,
        %(annotator)s, %(token)s, clock_timestamp() + make_interval(secs => %(seconds)s), %(reserve)s, true, overlap, '', 0, '{}'
 FROM item
-RETURNING id, task_id, lease_expires_at
+RETURNING id, task_id, role, token, lease_expires_at
 """

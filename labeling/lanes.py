@@ -16,7 +16,7 @@ from typing import LiteralString
 _OPEN: LiteralString = "project_id = %(project)s AND role = %(role)s AND state = 'open'"
 _SAME_LANE: LiteralString = "s.language = l.language AND s.skill = l.skill AND s.barred = l.barred"
 
-# `LIMIT` inside the conditions keeps the planner from reading all that a person has ever answered.
+# `OFFSET 0` keeps the planner from turning the conditions into joins, which would read all that a person has ever answered.
 CLAIM: LiteralString = """
 WITH RECURSIVE lane AS (
     (SELECT language, skill, barred FROM labeling_slot WHERE <open> ORDER BY language, skill, barred LIMIT 1)
@@ -43,15 +43,15 @@ WHERE id = (
     SELECT found.id FROM l CROSS JOIN LATERAL (
         SELECT s.id FROM labeling_slot s
         WHERE <open> AND <same lane>
-          AND (SELECT 1 FROM labeling_slot o WHERE o.task_id = s.task_id AND o.annotator_id = %(annotator)s LIMIT 1) IS NULL
-          AND (SELECT 1 FROM labeling_annotation a WHERE a.task_id = s.task_id AND a.annotator_id = %(annotator)s
-               AND NOT a.superseded LIMIT 1) IS NULL
-          AND (SELECT 1 FROM labeling_skip k WHERE k.task_id = s.task_id AND k.annotator_id = %(annotator)s LIMIT 1) IS NULL
+          AND NOT EXISTS (SELECT 1 FROM labeling_slot o WHERE o.task_id = s.task_id AND o.annotator_id = %(annotator)s OFFSET 0)
+          AND NOT EXISTS (SELECT 1 FROM labeling_annotation a WHERE a.task_id = s.task_id AND a.annotator_id = %(annotator)s
+                          AND NOT a.superseded OFFSET 0)
+          AND NOT EXISTS (SELECT 1 FROM labeling_skip k WHERE k.task_id = s.task_id AND k.annotator_id = %(annotator)s OFFSET 0)
         ORDER BY s.priority DESC, s.id
         FOR UPDATE OF s SKIP LOCKED
         LIMIT 1) found
     LIMIT 1)
-RETURNING id, task_id, lease_expires_at
+RETURNING id, task_id, role, token, lease_expires_at
 """.replace("<open>", _OPEN).replace("<same lane>", _SAME_LANE)
 
 # Who may not have a task's slots any more. The caller holds the task's row.

@@ -6,7 +6,9 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
+from labeling.case_models import Level, Outcome
 from labeling.quality_models import (
     AgreementTally,
     AnnotatorDay,
@@ -133,13 +135,17 @@ class SlotState(models.TextChoices):
 class Slot(models.Model):
     """Room for one annotation of one task. Two people can never hold the same slot; one person never two of a task."""
 
-    task = models.ForeignKey(LabelTask, on_delete=models.CASCADE, related_name="slots")
-    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="+")
+    # Every change of a slot writes all of its indexes: those of the foreign keys alone are left out. The unique constraints
+    # serve the task; the claim's own index serves the project, and a plan by project alone would read the whole queue.
+    task = models.ForeignKey(LabelTask, on_delete=models.CASCADE, related_name="slots", db_index=False)
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="+", db_index=False)
     number = models.PositiveSmallIntegerField()
     role = models.CharField(max_length=10, choices=SlotRole, default=SlotRole.ANNOTATOR)
     state = models.CharField(max_length=8, choices=SlotState, default=SlotState.OPEN)
     priority = models.FloatField(default=0.0)
-    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
     token = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
     # Prefetched: held for a short while so that the next item is there at once, and given back when nobody comes for it.
@@ -331,8 +337,24 @@ class Escalation(models.Model):
     assignee = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     category = models.ForeignKey("feedback.Category", on_delete=models.PROTECT, null=True, related_name="+")
     reply_text = models.TextField(default="", blank=True)
-    opened_at = models.DateTimeField(auto_now_add=True)
+    outcome = models.CharField(max_length=10, choices=Outcome, default="", blank=True)
+    opened_at = models.DateTimeField(default=timezone.now)
     resolved_at = models.DateTimeField(null=True)
+
+    # What its priority rests on (labeling/escalation.py): points are `priority`, cases are served in the order of `standing`.
+    level = models.CharField(max_length=8, choices=Level, default=Level.LOW)
+    high_risk = models.BooleanField(default=False)
+    standing = models.DateTimeField(default=timezone.now)
+    # Raised with every change: whoever acts names the version that they saw.
+    version = models.PositiveIntegerField(default=1)
+    snoozed_until = models.DateTimeField(null=True)
+    first_due_at = models.DateTimeField(null=True)
+    resolve_due_at = models.DateTimeField(null=True)
+    # The earlier of the two that still count.
+    next_due_at = models.DateTimeField(null=True)
+    first_response_at = models.DateTimeField(null=True)
+    first_breached_at = models.DateTimeField(null=True)
+    resolve_breached_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -342,9 +364,11 @@ class Escalation(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["project", "-priority", "opened_at"], condition=Q(state="open"), name="escalation_open"
-            ),
+            # The list of a project, most urgent first.
+            models.Index(fields=["project", "standing", "id"], condition=Q(state="open"), name="escalation_open"),
+            # Clocks that run out, in all projects (the alert) and in one (the view "Breaching").
+            models.Index(fields=["next_due_at"], condition=Q(state="open"), name="escalation_due"),
+            models.Index(fields=["project", "-resolved_at"], condition=Q(state="resolved"), name="escalation_done"),
         ]
 
     def __str__(self) -> str:

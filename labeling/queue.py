@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import SystemRandom
-from typing import Any, LiteralString
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from labeling import counters, gold, lanes
+from labeling import counters, gold, hot, lanes
 from labeling.models import LabelTask, Slot, SlotRole, SlotState
 from labeling.ranking import EPOCH, slot_priority
 
@@ -39,10 +39,27 @@ UPDATE labeling_slot SET state = 'open', annotator_id = NULL, token = NULL, leas
 WHERE id IN (SELECT id FROM expired WHERE NOT gold)
 """
 
+_ANY_EXPIRED = """
+SELECT 1 FROM labeling_slot WHERE project_id = %(project)s AND state = 'leased' AND lease_expires_at < now() LIMIT 1
+"""
+_IN_HAND = """
+SELECT 1 FROM labeling_slot WHERE annotator_id = %(annotator)s AND project_id = %(project)s AND role = ANY (%(roles)s)
+  AND state = 'leased' AND NOT reserved LIMIT 1
+"""
+_CLOSE = "DELETE FROM labeling_slot WHERE task_id = %(task)s AND state <> 'done'"
+_TURN = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 7))"
+_RENEW = """
+UPDATE labeling_slot SET lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE id = (SELECT id FROM labeling_slot WHERE annotator_id = %(annotator)s AND project_id = %(project)s
+            AND role = ANY (%(roles)s) AND state = 'leased' AND reserved = %(reserve)s ORDER BY id LIMIT 1)
+  AND state = 'leased' AND annotator_id = %(annotator)s  -- once more: it may have run out and been taken meanwhile
+RETURNING id, task_id, role, token, lease_expires_at
+"""
+
 # A reserved slot becomes the one in hand; the unique constraint holds that there is no other.
 _PROMOTE = """
 UPDATE labeling_slot s SET reserved = false, lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE annotator_id = %(annotator)s AND project_id = %(project)s AND role = ANY(%(roles)s) AND state = 'leased' AND reserved
+WHERE annotator_id = %(annotator)s AND project_id = %(project)s AND role = ANY (%(roles)s) AND state = 'leased' AND reserved
   AND NOT EXISTS (SELECT 1 FROM labeling_slot h WHERE h.annotator_id = s.annotator_id AND h.project_id = s.project_id
                   AND h.role = s.role AND h.state = 'leased' AND NOT h.reserved)
 RETURNING id, task_id, role, token, lease_expires_at
@@ -88,8 +105,7 @@ def open_expert_slot(task: LabelTask) -> None:
 
 def bar(task: LabelTask) -> None:
     """Put the task's slots into the lane of those who have not answered or skipped it. The caller holds the task's row."""
-    with connection.cursor() as cursor:
-        cursor.execute(lanes.BAR, {"task": task.pk})
+    hot.rows(lanes.BAR, {"task": task.pk})
 
 
 def claim(
@@ -108,34 +124,34 @@ def claim(
     With `gold_rate` a share of what annotators get is an item whose answer is known; nothing tells them which.
     """
     given: dict[str, Any] = {"project": project_id, "annotator": annotator_id, "seconds": seconds, "roles": list(roles)}
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic():
         take_turn(project_id=project_id, annotator_id=annotator_id)
-        cursor.execute(_RELEASE_EXPIRED, {"project": project_id})
-        reserve = reserve and _held(project_id, annotator_id, roles, reserved=False) is not None
-        if held := _held(project_id, annotator_id, roles, reserved=reserve):
-            return _renewed(held, seconds)
-        if not reserve and (promoted := _promote(cursor, given)):
+        if hot.row(_ANY_EXPIRED, given):
+            with connection.cursor() as cursor:
+                cursor.execute(_RELEASE_EXPIRED, given)
+        reserve = reserve and hot.row(_IN_HAND, given) is not None
+        # Handed out again (the page was loaded anew): for its full time, and out of reach of a late release.
+        if held := _lease(hot.row(_RENEW, given | {"reserve": reserve}), annotator_id):
+            return held
+        if not reserve and (promoted := _lease(hot.row(_PROMOTE, given), annotator_id)):
             return promoted
-        given |= {"reserve": reserve}
         known = SlotRole.ANNOTATOR in roles and gold_rate > 0 and _draws.random() < gold_rate
-        statements = [(gold.CLAIM, SlotRole.ANNOTATOR)] if known else []
+        statements = [(gold.CLAIM, SlotRole.ANNOTATOR.value)] if known else []
         for statement, role in [*statements, *((lanes.CLAIM, role) for role in roles)]:
-            if lease := _claimed(cursor, statement, given | {"role": role}):
+            new = given | {"role": str(role), "reserve": reserve, "token": uuid.uuid4()}
+            if lease := _lease(hot.row(statement, new), annotator_id):
                 return lease
     return None
 
 
-def _claimed(cursor: Any, statement: LiteralString, given: dict[str, Any]) -> Lease | None:
-    token = uuid.uuid4()
-    cursor.execute(statement, given | {"token": token})
-    row = cursor.fetchone()
-    return Lease(row[0], row[1], token, row[2], given["role"], given["annotator"]) if row else None
+def _lease(row: tuple[Any, ...] | None, annotator_id: int) -> Lease | None:
+    """From (slot, task, role, token, end)."""
+    return Lease(row[0], row[1], row[3], row[4], row[2], annotator_id) if row else None
 
 
 def take_turn(*, project_id: int, annotator_id: int) -> None:
     """Two tabs of one person take turns until the end of the transaction; different people never wait for each other."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", [f"queue:{project_id}:{annotator_id}"])
+    hot.row(_TURN, {"key": f"queue:{project_id}:{annotator_id}"})
 
 
 def live_lease(*, project_id: int, annotator_id: int) -> Lease | None:
@@ -156,28 +172,12 @@ def _held(project_id: int, annotator_id: int, roles: Sequence[str], *, reserved:
     return Lease(slot.pk, slot.task_id, slot.token, slot.lease_expires_at, slot.role, annotator_id)
 
 
-def _renewed(lease: Lease, seconds: float) -> Lease:
-    """Handed out again (the page was loaded anew): for its full time, and out of reach of a late release."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE labeling_slot SET lease_expires_at = clock_timestamp() + make_interval(secs => %s) WHERE id = %s "
-            "RETURNING lease_expires_at",
-            [seconds, lease.slot_id],
-        )
-        return replace(lease, expires_at=cursor.fetchone()[0])
-
-
 def promote_reserved(*, project_id: int, annotator_id: int, role: str, seconds: float) -> Lease | None:
     """The item that waited is now the one in hand; None when nothing waited."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    given = {"project": project_id, "annotator": annotator_id, "roles": [str(role)], "seconds": seconds}
+    with transaction.atomic():
         take_turn(project_id=project_id, annotator_id=annotator_id)
-        return _promote(cursor, {"project": project_id, "annotator": annotator_id, "roles": [role], "seconds": seconds})
-
-
-def _promote(cursor: Any, given: dict[str, Any]) -> Lease | None:
-    cursor.execute(_PROMOTE, given)
-    row = cursor.fetchone()
-    return Lease(row[0], row[1], row[3], row[4], row[2], given["annotator"]) if row else None
+        return _lease(hot.row(_PROMOTE, given), annotator_id)
 
 
 def role_of(*, task_id: int, token: uuid.UUID) -> str:
@@ -291,7 +291,7 @@ def explain(*, reasons: dict[int, dict[str, Any]]) -> None:
 
 def close_open_slots(task: LabelTask) -> None:
     """A settled task hands out nothing more; who still holds it has an `extra` answer."""
-    Slot.objects.filter(task=task).exclude(state=SlotState.DONE).delete()
+    hot.rows(_CLOSE, {"task": task.pk})
 
 
 def counts(*, project_id: int) -> dict[str, int]:

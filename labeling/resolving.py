@@ -33,6 +33,8 @@ def settle(task: LabelTask, annotation: Annotation) -> None:
     """Resolve, hand to the expert, or go on, by the answers that count, of which `annotation` is the latest."""
     if annotation.role == SlotRole.EXPERT:
         return _by_expert(task, annotation.category_id)
+    if task.overlap == 1 and annotation.category_id is not None:
+        return _complete(task, [annotation.category_id]) if task.state == TaskState.OPEN else None
     answers = counted(task)
     tallies.move(task, before=[a for a in answers if a[0] != annotation.annotator_id], after=answers)
     if len(answers) < task.overlap or task.state != TaskState.OPEN:

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from numpy.typing import NDArray
 
 from labeling import batches, resolving
-from labeling.consensus import Answers, Consensus, dawid_skene
+from labeling.consensus import Answers, believe, dawid_skene
 from labeling.models import Annotation, Band, LabelSource, LabelTask, Resolution, SlotRole, TaskState
 
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 # The answers that the confusion matrices are learned from: the latest items that two or more people answered.
 LEARNED_FROM = 5_000
 # A consensus that is less sure than this goes to the expert after all.
@@ -55,10 +58,8 @@ def settle_by_consensus(*, project_id: int) -> dict[str, Any]:
     waiting = _waiting(project_id)
     if not waiting:
         return {"consensus": 0, "unsure": 0}
-    rows = _rows(project_id, waiting)
-    found, tasks, categories = weigh(rows)
-    place = {task: i for i, task in enumerate(tasks)}
-    outcomes = [_settle(pk, found.posterior[place[pk]], categories) for pk in waiting if pk in place]
+    posterior, tasks, categories = weigh(_rows(_latest(project_id)), _rows(waiting))
+    outcomes = [_settle(task, p, categories) for task, p in zip(tasks, posterior, strict=True)]
     return {"consensus": outcomes.count("settled"), "unsure": outcomes.count("expert")}
 
 
@@ -67,24 +68,40 @@ def _waiting(project_id: int) -> list[int]:
     return list(disputed.exclude(slots__role=SlotRole.EXPERT).order_by("pk").values_list("pk", flat=True))
 
 
-def _rows(project_id: int, waiting: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(task, annotator, category) of the latest items with several answers, and of those that wait."""
-    latest = LabelTask.objects.filter(project_id=project_id, overlap__gte=2, state=TaskState.RESOLVED)
-    ids = [*latest.order_by("-resolved_at").values_list("pk", flat=True)[:LEARNED_FROM], *waiting]
-    counted = Annotation.objects.filter(task__in=ids, extra=False, gold=False, role=SlotRole.ANNOTATOR)
+def _latest(project_id: int) -> list[int]:
+    doubles = LabelTask.objects.filter(project_id=project_id, overlap__gte=2, state=TaskState.RESOLVED)
+    return list(doubles.order_by("-resolved_at").values_list("pk", flat=True)[:LEARNED_FROM])
+
+
+def _rows(tasks: Sequence[int]) -> Ints:
+    """(task, annotator, category) of the answers that count."""
+    counted = Annotation.objects.filter(task__in=tasks, extra=False, gold=False, role=SlotRole.ANNOTATOR)
     rows = counted.order_by("task_id", "annotator_id").values_list("task_id", "annotator_id", "category_id")
-    return [(task, annotator, category) for task, annotator, category in rows if category is not None]
+    return np.array([row for row in rows if row[2] is not None], dtype=np.int64).reshape(-1, 3)
 
 
-def weigh(rows: Sequence[tuple[int, int, int]]) -> tuple[Consensus, list[int], list[int]]:
-    """The weighted consensus of (item, annotator, category) rows, with the items and categories in its order."""
-    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-    (tasks, i), (people, a), (categories, c) = (np.unique(column, return_inverse=True) for column in table.T)
-    answers = Answers(i, a, c, len(tasks), len(people), len(categories))
-    return dawid_skene(answers), tasks.tolist(), categories.tolist()
+def weigh(known: Ints, waiting: Ints) -> tuple[Floats, list[int], list[int]]:
+    """Posteriors of the `waiting` items, their ids, and the categories of the columns.
+
+    How each person errs is learned from the `known` items alone: an item must not vouch for its own answers, else the first
+    of two who differ looks a little less reliable, and then a little less again.
+    """
+    people, categories = (np.unique(np.concatenate([known[:, k], waiting[:, k]])) for k in (1, 2))
+    learned = dawid_skene(_numbered(known, people, categories)[0])
+    answers, tasks = _numbered(waiting, people, categories)
+    return believe(answers, learned), tasks.tolist(), categories.tolist()
 
 
-def _settle(task_id: int, posterior: np.ndarray, categories: Sequence[int]) -> str:
+def _numbered(rows: Ints, people: Ints, categories: Ints) -> tuple[Answers, Ints]:
+    tasks, items = np.unique(rows[:, 0], return_inverse=True)
+    answers = Answers(
+        items, np.searchsorted(people, rows[:, 1]), np.searchsorted(categories, rows[:, 2]), len(tasks), len(people),
+        len(categories),
+    )  # fmt: skip
+    return answers, tasks
+
+
+def _settle(task_id: int, posterior: Floats, categories: Sequence[int]) -> str:
     best = int(posterior.argmax())
     with transaction.atomic():
         task = LabelTask.objects.select_for_update().get(pk=task_id)

@@ -6,6 +6,7 @@ import hashlib
 from datetime import UTC
 from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import get_language
 
@@ -28,13 +29,16 @@ def mean_kappa(*, project_id: int) -> tuple[float | None, int]:
     return found.value, found.items
 
 
-def task_payload(task: LabelTask, *, role: str = SlotRole.ANNOTATOR, annotator_id: int | None = None) -> dict[str, Any]:
+def task_payload(*, task_id: int, role: str, annotator_id: int) -> dict[str, Any]:
     """What an annotator is shown: never who else answered, and no suggestion for a blind task.
 
     An expert's payload holds the answers that disagree, under letters instead of names.
     """
+    own = Exists(Flag.objects.filter(task=OuterRef("pk"), annotator_id=annotator_id))
+    found = LabelTask.objects.select_related("inquiry", "suggestion", "project").annotate(flagged=own)
+    task = found.get(pk=task_id)
     inquiry = task.inquiry
-    names = category_names(project_id=task.project_id)
+    names = category_names(project_id=task.project_id, revision=task.project.revision)
     words = why(task, names)
     # A known item is a settled task: its state would tell it apart.
     shown = TaskState.OPEN if role == SlotRole.ANNOTATOR else task.state
@@ -42,16 +46,25 @@ def task_payload(task: LabelTask, *, role: str = SlotRole.ANNOTATOR, annotator_i
         "id": task.pk, "text": inquiry.text, "locale": inquiry.locale, "channel": inquiry.channel, "kind": task.kind,
         "state": shown, "reason": task.reason, "suggestion": task.suggestion.key if task.suggestion else None,
         "role": role, "received_at": inquiry.received_at, "why": words.blind, "why_seen": words.seen,
-        "flagged": Flag.objects.filter(task=task, annotator_id=annotator_id).exists(),
+        "flagged": task.flagged,
     }  # fmt: skip
     return payload | {"answers": disputed_answers(task)} if role == SlotRole.EXPERT else payload
 
 
-def category_names(*, project_id: int) -> dict[str, str]:
-    """Names by key, archived ones too, in the language of the reader."""
+_names: dict[tuple[int, int, str], dict[str, str]] = {}
+_KEPT = 200
+
+
+def category_names(*, project_id: int, revision: int) -> dict[str, str]:
+    """Names by key, archived ones too, in the language of the reader; kept until the project's revision moves."""
     language = get_language() or "en"
-    rows = Category.objects.filter(project_id=project_id).only("key", "name", "names")
-    return {c.key: c.name_in(language) for c in rows}
+    key = (project_id, revision, language)
+    if key not in _names:
+        if len(_names) >= _KEPT:
+            _names.clear()
+        rows = Category.objects.filter(project_id=project_id).only("key", "name", "names")
+        _names[key] = {c.key: c.name_in(language) for c in rows}
+    return _names[key]
 
 
 def disputed_answers(task: LabelTask) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Use cases of labeling/: opening tasks, taking answers, settling labels, resolving escalations."""
+"""Use cases of labeling/: opening tasks, taking answers, settling labels."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from feedback import outbox
 from feedback.models import Category, Inquiry, Membership, Project, Role
 from feedback.problems import Problem, invalid, not_found
-from labeling import days, guidelines, queue, resolving
+from labeling import days, hot, queue, resolving
+from labeling.escalations import open_escalation
 from labeling.models import (
     Annotation,
-    Escalation,
-    EscalationState,
     GoldItem,
     Label,
     LabelSource,
     LabelTask,
     Resolution,
-    Slot,
     SlotRole,
-    SlotState,
     TaskKind,
     TaskState,
 )
@@ -37,7 +32,7 @@ __all__ = [
     "import_label",
     "open_escalation",
     "open_task",
-    "resolve_escalation",
+    "settle_by_agent",
     "settle_label",
     "withdraw_label",
 ]
@@ -73,31 +68,25 @@ def open_task(
     return task
 
 
-def open_escalation(*, inquiry: Inquiry, reasons: list[dict[str, Any]], priority: float) -> Escalation:
-    """A customer waits for a person. One open escalation per inquiry: a second call returns the first."""
-    escalation, opened = Escalation.objects.get_or_create(
-        inquiry=inquiry, state=EscalationState.OPEN,
-        defaults={"project_id": inquiry.project_id, "reasons": reasons, "priority": priority},
-    )  # fmt: skip
-    if opened:
-        _announce("escalation.opened", escalation)
-    return escalation
-
-
-def _announce(kind: str, escalation: Escalation) -> None:
-    outbox.publish(kind=kind, project_id=escalation.project_id, payload={"escalation": escalation.pk})
-
-
 def slot_roles(*, user_id: int, project_id: int) -> list[str]:
     """Which slots a person may claim, experts' first; 403 for somebody who does not label in this project."""
-    roles = set(Membership.objects.filter(user_id=user_id, project_id=project_id).values_list("role", flat=True))
-    if Role.EXPERT in roles:
-        return [SlotRole.EXPERT, SlotRole.ANNOTATOR] if Role.ANNOTATOR in roles else [SlotRole.EXPERT]
-    if Role.ANNOTATOR in roles:
-        return [SlotRole.ANNOTATOR]
-    raise Problem(
-        403, "missing-role", "Labeling here needs the role annotator or expert. Ask a lead of the project for it."
+    return claimable(
+        set(Membership.objects.filter(user_id=user_id, project_id=project_id).values_list("role", flat=True))
     )
+
+
+def claimable(roles: set[str]) -> list[str]:
+    """The slots that roles in a project entitle to, experts' first; 403 when there are none."""
+    found = [
+        str(slot)
+        for slot, role in ((SlotRole.EXPERT, Role.EXPERT), (SlotRole.ANNOTATOR, Role.ANNOTATOR))
+        if role in roles
+    ]
+    if not found:
+        raise Problem(
+            403, "missing-role", "Labeling here needs the role annotator or expert. Ask a lead of the project for it."
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -117,50 +106,57 @@ def annotate(*, project_id: int, answer: Answer) -> Annotation:
 
     An answer whose lease was lost is kept as `extra` and never counted; one to a known item is judged and never counted.
     """
-    category_id = _category_id(project_id, answer.category)
     with transaction.atomic():
-        task = LabelTask.objects.select_for_update().filter(pk=answer.task_id, project_id=project_id).first()
+        category_id, guideline_id = _category(project_id, answer.category)
+        locked = LabelTask.objects.select_for_update(of=("self",)).select_related("project")
+        task = locked.filter(pk=answer.task_id, project_id=project_id).first()
         if task is None:
             raise not_found("task")
-        own = Annotation.objects.filter(task=task, annotator_id=answer.annotator_id)
-        if known := own.filter(token=answer.token).first() or own.filter(superseded=False).first():
-            return _repeat(known, answer, category_id)
-        slot = Slot.objects.filter(
-            task=task, annotator_id=answer.annotator_id, token=answer.token, state=SlotState.LEASED
-        ).first()
-        annotation = _stored(task, slot, answer, category_id)
+        own = list(Annotation.objects.filter(task=task, annotator_id=answer.annotator_id))
+        if known := [a for a in own if a.token == answer.token] or [a for a in own if not a.superseded]:
+            return _repeat(known[0], answer, category_id)
+        annotation = _stored(task, answer, category_id, guideline_id)
         days.add(annotation, project_id=project_id)
-        if slot is not None:
-            Slot.objects.filter(pk=slot.pk).update(state=SlotState.DONE, lease_expires_at=None)
         if task.state != TaskState.RESOLVED:
             if task.overlap > 1 or annotation.extra:
                 queue.bar(task)
             if annotation.counts:
                 resolving.settle(task, annotation)
+    annotation.task = task
     return annotation
 
 
-def _category_id(project_id: int, key: str | None) -> int | None:
-    if key is None:
-        return None
-    found = (
-        Category.objects.filter(project_id=project_id, key=key, archived_at=None).values_list("pk", flat=True).first()
-    )
-    if found is None:
+_CATEGORY = """
+SELECT c.id, (SELECT g.id FROM labeling_guideline g WHERE g.project_id = %(project)s ORDER BY g.number DESC LIMIT 1)
+FROM feedback_project p LEFT JOIN feedback_category c ON c.project_id = p.id AND c.key = %(key)s AND c.archived_at IS NULL
+WHERE p.id = %(project)s
+"""
+_FINISH = """
+UPDATE labeling_slot SET state = 'done', lease_expires_at = NULL, reserved = false
+WHERE task_id = %(task)s AND annotator_id = %(annotator)s AND token = %(token)s AND state = 'leased'
+RETURNING id, role, gold
+"""
+
+
+def _category(project_id: int, key: str | None) -> tuple[int | None, int | None]:
+    """Ids of the category named and of the guideline in force; 422 for a category that is not there."""
+    found = hot.row(_CATEGORY, {"project": project_id, "key": key or ""})
+    category_id, guideline_id = found or (None, None)
+    if key is not None and category_id is None:
         raise invalid("category", f"There is no category {key!r} in this project.")
-    return found
+    return category_id, guideline_id
 
 
-def _stored(task: LabelTask, slot: Slot | None, answer: Answer, category_id: int | None) -> Annotation:
-    role = slot.role if slot else SlotRole.ANNOTATOR
+def _stored(task: LabelTask, answer: Answer, category_id: int | None, guideline_id: int | None) -> Annotation:
+    lease = {"task": task.pk, "annotator": answer.annotator_id, "token": answer.token}
+    slot_id, role, gold = hot.row(_FINISH, lease) or (None, SlotRole.ANNOTATOR.value, False)
     if category_id is None and role != SlotRole.EXPERT:
         raise invalid("category", "Choose a category, or skip the item: only an expert may find that none fits.")
     annotation = Annotation(
-        task=task, slot=slot, annotator_id=answer.annotator_id, category_id=category_id, token=answer.token, role=role,
-        extra=slot is None, saw_suggestion=answer.saw_suggestion, seconds=answer.seconds,
-        guideline_id=guidelines.current(task.project_id),
+        task=task, slot_id=slot_id, annotator_id=answer.annotator_id, category_id=category_id, token=answer.token, role=role,
+        extra=slot_id is None, saw_suggestion=answer.saw_suggestion, seconds=answer.seconds, guideline_id=guideline_id,
     )  # fmt: skip
-    if slot is not None and slot.gold:
+    if gold:
         annotation.gold = True
         annotation.right = GoldItem.objects.values_list("category_id", flat=True).get(task=task) == category_id
     annotation.save(force_insert=True)
@@ -177,26 +173,7 @@ def lease_lost() -> Problem:
     return Problem(409, "lease-lost", "Your lease on this task ran out. Take the next one.", field="token")
 
 
-def resolve_escalation(*, escalation_id: int, agent_id: int, category_id: int, reply_text: str) -> Escalation:
-    """An agent has answered: the category is a label, and a label task for the same inquiry is settled by it."""
-    with transaction.atomic():
-        escalation = Escalation.objects.select_for_update().select_related("inquiry").get(pk=escalation_id)
-        if escalation.state == EscalationState.RESOLVED:
-            return escalation
-        escalation.state, escalation.category_id, escalation.reply_text = (
-            EscalationState.RESOLVED,
-            category_id,
-            reply_text,
-        )
-        escalation.assignee_id, escalation.resolved_at = agent_id, timezone.now()
-        escalation.save()
-        settle_label(inquiry=escalation.inquiry, category_id=category_id, source=LabelSource.AGENT)
-        _settle_by_agent(escalation.inquiry, category_id)
-        _announce("escalation.resolved", escalation)
-    return escalation
-
-
-def _settle_by_agent(inquiry: Inquiry, category_id: int) -> None:
+def settle_by_agent(inquiry: Inquiry, category_id: int) -> None:
     """Nobody needs to label what an agent has decided. An audit task stays: it must be answered blind, as it was drawn."""
     open_ones = LabelTask.objects.select_for_update().exclude(kind=TaskKind.AUDIT)
     task = open_ones.filter(inquiry=inquiry, state__in=[TaskState.OPEN, TaskState.DISPUTED]).first()

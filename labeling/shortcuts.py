@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 DESK, CASES, BOTH = "desk", "cases", "both"
+SHIFT = "Shift+"
 NAMED = ("Space", "Enter", "Backspace", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight")
 
 
@@ -36,7 +37,13 @@ ACTIONS = (
     Action("next_case", "j", CASES, gettext_lazy("Next case")),
     Action("previous_case", "k", CASES, gettext_lazy("Previous case")),
     Action("assign", "a", CASES, gettext_lazy("Assign to me")),
+    Action("priority", "p", CASES, gettext_lazy("Priority")),
+    Action("snooze", "h", CASES, gettext_lazy("Snooze")),
+    Action("note", "n", CASES, gettext_lazy("Write a note")),
     Action("resolve", "e", CASES, gettext_lazy("Resolve")),
+    Action("resolve_next", "Shift+e", CASES, gettext_lazy("Resolve and go to the next case")),
+    Action("choose_case", "x", CASES, gettext_lazy("Choose the case for several at once")),
+    Action("undo_batch", "z", CASES, gettext_lazy("Take back what was done to several cases")),
     Action("overlay", "?", BOTH, gettext_lazy("Show the keys")),
 )
 
@@ -65,9 +72,10 @@ class Shortcuts:
         found: dict[str, str] = {}
         chosen = {a: keys.get(a.name) or a.key for a in ACTIONS}
         for action, key in chosen.items():
-            if len(key) != 1 and key not in NAMED:
+            plain = key.removeprefix(SHIFT)
+            if len(plain) != 1 and key not in NAMED:
                 found[action.name] = _("Use one character, or one of: %(names)s.") % {"names": ", ".join(NAMED)}
-            elif key.isdigit():
+            elif plain.isdigit():
                 found[action.name] = _("Digits choose categories: use another key.")
             elif twin := next((o for o, k in chosen.items() if o != action and _collide(action, key, o, k)), None):
                 found[action.name] = _("“%(key)s” already does: %(other)s.") % {"key": key, "other": twin.label}
@@ -87,4 +95,6 @@ def key_rows(shortcuts: Shortcuts, *pages: str) -> list[tuple[str, str | Promise
 def cap(key: str) -> str:
     """A key as it stands on its cap."""
     arrows = {"ArrowUp": "↑", "ArrowDown": "↓", "ArrowLeft": "←", "ArrowRight": "→"}
+    if key.startswith(SHIFT):
+        return "⇧" + key.removeprefix(SHIFT).upper()
     return arrows.get(key, key.upper() if len(key) == 1 else key)

@@ -17,7 +17,7 @@ _Key = tuple[int, int, int, int, int]
 
 _ADD = """
 INSERT INTO labeling_agreementtally (project_id, week, size, first_id, second_id, says_first_id, says_second_id, items)
-SELECT %s, %s, * FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
+SELECT %s, %s::date, * FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
 ON CONFLICT (project_id, week, size, first_id, second_id, says_first_id, says_second_id)
     DO UPDATE SET items = labeling_agreementtally.items + excluded.items
 """

@@ -8,6 +8,7 @@ from celery import shared_task
 
 from feedback import jobs
 from labeling import counters, reviewing
+from labeling.exchange import files
 from labeling.models import Batch
 
 
@@ -25,7 +26,8 @@ def consensus(running: jobs.Running) -> dict[str, Any]:
 
 @shared_task(name="labeling.keep_house")
 def keep_house() -> None:
-    """Beat's share: batches that are a week old are judged, and the counters' differences become sums."""
+    """Beat's share: batches that are a week old are judged, the counters' differences become sums, old files go."""
     counters.fold()
+    files.forget_expired()
     for project_id in Batch.objects.filter(closed_at=None).values_list("project_id", flat=True):
         jobs.enqueue(kind="labeling.close_batch", project_id=project_id)

@@ -54,6 +54,29 @@ class EscalationResolved:
     category: str | None
 
 
+@dataclass(frozen=True)
+class EscalationReplied:
+    """The customer has been told something and the case goes on; the reply is in GET /api/v1/inquiries/{inquiry}."""
+
+    kind: ClassVar[str] = "escalation.replied"
+    escalation: int
+    inquiry: str
+    external_id: str | None
+
+
+@dataclass(frozen=True)
+class EscalationBreached:
+    """A target of the service level was missed: `clock` is first_response or resolution, `due_at` when it was due."""
+
+    kind: ClassVar[str] = "escalation.breached"
+    escalation: int
+    inquiry: str
+    external_id: str | None
+    clock: str
+    due_at: str
+    level: str
+
+
 @tells(LabelResolved)
 def label_resolved(row: OutboxEvent) -> LabelResolved | None:
     found = _label(row)
@@ -86,6 +109,23 @@ def escalation_resolved(row: OutboxEvent) -> EscalationResolved | None:
         return None
     category = found.category.key if found.category else None
     return EscalationResolved(found.pk, str(found.inquiry_id), found.inquiry.external_id, category)
+
+
+@tells(EscalationReplied)
+def escalation_replied(row: OutboxEvent) -> EscalationReplied | None:
+    found = _escalation(row)
+    return EscalationReplied(found.pk, str(found.inquiry_id), found.inquiry.external_id) if found else None
+
+
+@tells(EscalationBreached)
+def escalation_breached(row: OutboxEvent) -> EscalationBreached | None:
+    found = _escalation(row)
+    if found is None:
+        return None
+    told = row.payload
+    return EscalationBreached(
+        found.pk, str(found.inquiry_id), found.inquiry.external_id, told["clock"], told["due_at"], told["level"]
+    )
 
 
 def _label(row: OutboxEvent) -> Label | None:

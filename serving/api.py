@@ -138,9 +138,11 @@ def _story(found: Inquiry) -> dict[str, Any]:
     reply: dict[str, Any] | None = {"id": found.reply.pk, "text": found.reply.text} if found.reply else None
     for escalation in found.escalations.order_by("opened_at"):
         history.append({"at": escalation.opened_at, "what": "escalated", "reasons": escalation.reasons})
-        if escalation.resolved_at:
-            history.append({"at": escalation.resolved_at, "what": "answered by a person"})
+        if escalation.first_response_at:
+            history.append({"at": escalation.first_response_at, "what": "answered by a person"})
             reply = {"id": None, "text": escalation.reply_text}
+        if escalation.resolved_at:
+            history.append({"at": escalation.resolved_at, "what": f"resolved: {escalation.outcome}"})
     if label := getattr(found, "label", None):
         history.append({"at": label.settled_at, "what": f"labeled ({label.source})"})
     return {

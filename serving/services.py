@@ -118,7 +118,7 @@ def _write(
     answer["task"] = task_id if decision.label else None
     if decision.escalate:
         answer["escalation"] = labeling_services.open_escalation(
-            inquiry=inquiry, reasons=list(decision.reasons), priority=_urgency(p, decision)
+            inquiry=inquiry, reasons=list(decision.reasons), sentiment=p.sentiment
         ).pk
     DecisionRecord.objects.create(
         inquiry=inquiry, model_id=p.model_id, model_name=p.model_name, encoder_sha=p.encoder_sha, category_id=category_id,
@@ -154,11 +154,6 @@ def _why(p: Prediction) -> dict[str, Any]:
     return {"rule": "margin", "between": [{"category": c, "share": round(v, 3)} for c, v in top]}
 
 
-def _urgency(p: Prediction, decision: Decision) -> float:
-    risk = any(r["code"] == "high_risk" for r in decision.reasons)
-    return (1.0 if risk else 0.0) + max(-p.sentiment, 0.0)
-
-
 def escalate(*, project_id: int, inquiry_id: uuid.UUID, reason: str) -> Escalation:
     """An app asks for a person. A second call returns the escalation that is already open."""
     with transaction.atomic():
@@ -169,5 +164,4 @@ def escalate(*, project_id: int, inquiry_id: uuid.UUID, reason: str) -> Escalati
         return labeling_services.open_escalation(
             inquiry=inquiry,
             reasons=[{"code": "app", "detail": mask(reason).text or "The app asked for a person."}],
-            priority=0.5,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from feedback import keys, outbox, tokens
+from feedback import ingest, keys, outbox, tokens
 from feedback.models import ClientApp, Membership, Project, Role, User
 from feedback.services import create_project
 from serving.served import served
@@ -26,6 +26,7 @@ def _forget() -> None:
     keys.cache.clear()
     keys.public_cache.clear()
     tokens.known.clear()
+    ingest.close()
 
 
 @pytest.fixture(autouse=True)

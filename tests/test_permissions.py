@@ -21,7 +21,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from feedback import jobs
 from feedback.keys import SCOPES
-from feedback.models import Category, ClientApp, Inquiry, Job, Project, Role, Status, User
+from feedback.models import ApiKey, Category, Inquiry, Job, Project, Role, Status, User
+from feedback.principals import digest
 from feedback.services import NewInquiry, create_project, record_inquiry
 from labeling import services as labeling_services
 from labeling.exchange.files import keep_file
@@ -185,12 +186,14 @@ def make_site(slug: str, name: str) -> Site:
     return Site(project, objects)
 
 
-def make_task(project: Project, text: str) -> tuple[Inquiry, LabelTask]:
+def make_task(project: Project, text: str, *, overlap: int = 1) -> tuple[Inquiry, LabelTask]:
     new = NewInquiry(text=text, request_sha=b"0" * 32)
     inquiry = record_inquiry(
         project_id=project.pk, app_id=None, new=new, status=Status.WAITING, category_id=None, reply_id=None
     )
-    task = labeling_services.open_task(inquiry=inquiry, kind=TaskKind.IMPORTED, overlap=1, priority=0.5, reason={})
+    task = labeling_services.open_task(
+        inquiry=inquiry, kind=TaskKind.IMPORTED, overlap=overlap, priority=0.5, reason={}
+    )
     return inquiry, task
 
 
@@ -248,9 +251,10 @@ def keyed(secret: str) -> tuple[Client, dict[str, str]]:
 
 
 def unscoped(project: Project) -> str:
-    from feedback.keys import create_key
-
-    return create_key(app=ClientApp.objects.get(project=project), scopes=[])[1]
+    """A key whose scopes were taken away since it was made."""
+    secret = make_key(project, SCOPES[0])
+    ApiKey.objects.filter(digest=digest(secret)).update(scopes=[])
+    return secret
 
 
 def refused(status: int, place: str) -> bool:

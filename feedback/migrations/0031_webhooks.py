@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0050_audit'),
+        ('feedback', '0051_audit_settings'),
     ]
 
     operations = [

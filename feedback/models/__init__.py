@@ -3,7 +3,7 @@
 from feedback.models.accounts import Membership, Role, User
 from feedback.models.audit import AuditEvent
 from feedback.models.credentials import ApiKey, TokenIssuer
-from feedback.models.events import Event, InquiryScore, Kind, ScoreCell
+from feedback.models.events import Event, InquiryScore, Kind, ScoreCell, Unscored
 from feedback.models.inquiries import Fold, Inquiry, Status
 from feedback.models.mechanisms import Delivery, IdempotencyRecord, Job, JobState, OutboxEvent, OutboxState
 from feedback.models.privacy import Original, Reveal
@@ -37,6 +37,7 @@ __all__ = [
     "ScoreCell",
     "Status",
     "TokenIssuer",
+    "Unscored",
     "User",
     "Webhook",
 ]

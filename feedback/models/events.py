@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from feedback.ids import uuid7
@@ -21,8 +22,8 @@ class Kind(models.TextChoices):
 class Event(models.Model):
     """One feedback event. `inquiry_ref` is what the app sent; `inquiry` is joined when that inquiry exists.
 
-    Project and app carry no constraint in the database (docs/decisions/0010): the statement that stores events locks
-    their project, and nothing else writes here.
+    No foreign key of an event is a constraint in the database (docs/decisions/0010): checking three for each row costs more
+    than storing it. One statement writes here, which looks the inquiry up, and a sweep finds what an erasure overtook.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -41,7 +42,12 @@ class Event(models.Model):
     request_sha = models.BinaryField(max_length=32)
     inquiry_ref = models.CharField(max_length=200)
     inquiry = models.ForeignKey(
-        "feedback.Inquiry", on_delete=models.CASCADE, null=True, related_name="events", db_index=False
+        "feedback.Inquiry",
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="events",
+        db_constraint=False,
+        db_index=False,
     )
     kind = models.CharField(max_length=10, choices=Kind)
     value = models.FloatField(null=True, blank=True)
@@ -69,13 +75,29 @@ class Event(models.Model):
         return f"{self.kind} {self.value}"
 
 
+class Unscored(models.Model):
+    """Events that their inquiries' scores do not know yet, and inquiries whose scores are to be made anew from all events
+    (feedback/score_fold.py). One row per transaction; the fold deletes it in the transaction that counts it."""
+
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    events = ArrayField(models.UUIDField(), default=list)
+    anew = ArrayField(models.UUIDField(), default=list)
+
+    def __str__(self) -> str:
+        return f"{len(self.events)} events, {len(self.anew)} inquiries"
+
+
 class InquiryScore(models.Model):
     """What the events of one inquiry say (feedback.scores.Evidence) and its scores under the project's weights.
 
-    Written only by feedback.score_rows, under a lock on the inquiry; exact in any order of arrival.
+    Written only by feedback.score_fold, which runs once at a time per project; exact in any order of arrival.
     """
 
     inquiry = models.OneToOneField("feedback.Inquiry", on_delete=models.CASCADE, primary_key=True, related_name="score")
+    # The category under which the inquiry is counted: a person's decision moves it with the next fold.
+    category = models.ForeignKey(
+        "feedback.Category", on_delete=models.CASCADE, null=True, related_name="+", db_constraint=False, db_index=False
+    )
     implicit = models.FloatField(null=True)
     explicit = models.FloatField(null=True)
     thumbs = models.SmallIntegerField(null=True)
@@ -99,11 +121,9 @@ class InquiryScore(models.Model):
 
 
 class ScoreCell(models.Model):
-    """A part of the sums (feedback.totals.Totals) over the inquiries of a day, category, reply and model version.
+    """Sums (feedback.totals.Totals) over the inquiries of a day, category, reply and model version.
 
-    Rows are only ever added, each a difference, so that writers never wait for one another; the sum over rows of the same
-    key is the figure, and `compact_scores` folds such rows into one. A cell is a number without a person: it stays when
-    an inquiry is erased.
+    A number without a person: it stays when an inquiry is erased.
     """
 
     project = models.ForeignKey(
@@ -133,9 +153,11 @@ class ScoreCell(models.Model):
     detractors = models.BigIntegerField(default=0)
 
     class Meta:
-        indexes = [
-            # Figures of a period, and compaction day by day.
-            models.Index(fields=["project", "day"], name="score_cell_by_day"),
+        constraints = [
+            # Differences are added to the one row of their group; figures of a period read it by project and day.
+            models.UniqueConstraint(
+                fields=["project", "day", "category", "reply", "model"], nulls_distinct=False, name="score_cell_once"
+            ),
         ]
 
     def __str__(self) -> str:

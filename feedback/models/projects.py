@@ -18,6 +18,8 @@ class Project(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # Raised with every change of settings, categories or replies: serving processes reload when it moves.
     revision = models.PositiveIntegerField(default=1)
+    # An archived project takes nothing in and is shown to nobody but its leads, who can bring it back.
+    archived_at = models.DateTimeField(null=True, blank=True)
 
     # Routing (DESIGN §1): below the confidence, or with a sentiment below the threshold, a person answers.
     confidence_threshold = models.FloatField(default=0.7, validators=SHARE)

@@ -25,10 +25,8 @@ _LABEL = (
     "category__name", "source", "saw_suggestion", "inquiry__fold", "revision", "settled_at", "inquiry__task__id",
     "inquiry__task__resolution", "inquiry__task__suggestion__key",
 )  # fmt: skip
-# The version of the guidelines that an annotation was given under, where annotations keep one.
-_GUIDELINE = ("guideline__number",) if any(f.name == "guideline" for f in Annotation._meta.fields) else ()
 _ANNOTATION = (
-    "task_id", "annotator_id", "category__key", "role", "seconds", "saw_suggestion", "extra", "created_at", *_GUIDELINE,
+    "task_id", "annotator_id", "category__key", "role", "seconds", "saw_suggestion", "extra", "created_at", "guideline__number",
 )  # fmt: skip
 
 Suggesters = Callable[[Sequence[uuid.UUID]], dict[uuid.UUID, str]]
@@ -68,11 +66,11 @@ def _answers(project_id: int, tasks: Sequence[int], names: dict[int, str]) -> di
     rows = (
         Annotation.objects.filter(task_id__in=tasks).order_by("task_id", "created_at", "pk").values_list(*_ANNOTATION)
     )
-    for task, annotator, label, role, seconds, saw, extra, at, *guideline in rows:
+    for task, annotator, label, role, seconds, saw, extra, at, guideline in rows:
         name = names.get(annotator) or names.setdefault(annotator, pseudonym(project_id, annotator))
         found[task].append({
             "annotator": name, "label": label, "role": role, "seconds": seconds, "saw_suggestion": saw, "extra": extra,
-            "guideline": guideline[0] if guideline else None, "at": at.isoformat(),
+            "guideline": guideline, "at": at.isoformat(),
         })  # fmt: skip
     return found
 

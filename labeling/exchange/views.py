@@ -88,7 +88,12 @@ def job_rows(who: Visitor) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-_TONES = {JobState.DONE: "ok", JobState.FAILED: "warn", JobState.DEAD: "bad", JobState.CANCELLED: "warn"}
+_TONES: dict[str, str] = {
+    JobState.DONE: "ok",
+    JobState.FAILED: "warn",
+    JobState.DEAD: "bad",
+    JobState.CANCELLED: "warn",
+}
 
 
 def _what(job: Job) -> str:

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('feedback', '0050_audit'),
-        ('labeling', '0011_lanes_and_counters'),
+        ('labeling', '0012_lean_slots'),
     ]
 
     operations = [

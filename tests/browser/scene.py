@@ -12,8 +12,9 @@ from django.utils import timezone
 from feedback.models import Category, Inquiry, Job, Membership, Project, Role, Status, User
 from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
 from feedback.services import add_categories as services_add
-from labeling import queue, services
-from labeling.models import Annotation, LabelTask, SlotRole, TaskKind
+from labeling import case_resolving, escalations, queue, services
+from labeling.escalations import Hand
+from labeling.models import Annotation, Escalation, LabelTask, SlotRole, TaskKind
 from learning.models import RunState, Snapshot, TrainingRun
 from serving.models import DecisionRecord, ModelVersion, Stage
 
@@ -64,7 +65,7 @@ def make_people(project: Project) -> dict[str, User]:
     """Two annotators, an expert for disputes, an agent for customers, and a lead who may do it all."""
     cast = {
         "annotator": [Role.ANNOTATOR], "colleague": [Role.ANNOTATOR], "expert": [Role.EXPERT], "agent": [Role.AGENT],
-        "lead": [Role.LEAD, Role.ANNOTATOR, Role.EXPERT, Role.AGENT],
+        "lead": [Role.LEAD, Role.ANNOTATOR, Role.EXPERT, Role.AGENT], "boss": [Role.ADMIN],
     }  # fmt: skip
     people = {}
     for name, roles in cast.items():
@@ -172,6 +173,47 @@ def open_cases(project: Project) -> list[Any]:
             inquiry=asked, reasons=[{"code": "app", "detail": "speaks to a person"}], priority=0.5
         ),
     ]
+
+
+def close_case(case: Escalation, agent: User, key: str = "refund", reply: str = "Done.", **how: Any) -> Escalation:
+    """Resolve a case as it is now."""
+    case.refresh_from_db()
+    hand = Hand(case.project_id, case.pk, case.version, agent.pk)
+    return case_resolving.resolve(hand, how=case_resolving.Resolution(category=key, reply=reply, **how))
+
+
+def work_on_cases(project: Project, people: dict[str, User]) -> list[Escalation]:
+    """Cases in the middle of a day: one late, one with a note and an owner, one set aside, one resolved with a proposal."""
+    now = timezone.now()
+    angry, risky, asked = open_cases(project)
+    late = services.open_escalation(
+        inquiry=inquire(project, "Your shop charged my closed account, the bank now wants a fee from me.", shares={"refund": 0.66}),
+        reasons=[{"code": "angry"}], sentiment=-0.9,
+    )  # fmt: skip
+    for case, minutes in ((late, 95), (risky, 19), (angry, 41)):
+        opened = now - timedelta(minutes=minutes)
+        moved = {
+            name: getattr(case, name) - timedelta(minutes=minutes)
+            for name in ("standing", "first_due_at", "resolve_due_at", "next_due_at")
+        }
+        Escalation.objects.filter(pk=case.pk).update(opened_at=opened, **moved)
+    hand = Hand(project.pk, late.pk, 1, people["lead"].pk)
+    escalations.assign(hand, to_id=people["lead"].pk)
+    escalations.note(
+        project_id=project.pk, case_id=risky.pk, agent_id=people["lead"].pk, text="Third report of this address today."
+    )
+    escalations.assign(Hand(project.pk, asked.pk, 1, people["agent"].pk), to_id=people["agent"].pk)
+    aside, done = (
+        services.open_escalation(inquiry=inquire(project, text, shares=shares), reasons=[reason])
+        for text, shares, reason in (
+            ("Please call me on Monday.", {"invoice": 0.6}, {"code": "app", "detail": "asks for a call"}),
+            ("The parcel never came and the money is gone.", {"fraud": 0.5}, {"code": "high_risk"}),
+        )
+    )
+    escalations.snooze(Hand(project.pk, aside.pk, 1, people["agent"].pk), until=now + timedelta(days=3))
+    close_case(done, people["lead"], "fraud", "We have stopped the order; the amount is back on your card by Friday.",
+               guideline="A parcel that was sent to an address the customer does not know is Fraud, not Delivery.")  # fmt: skip
+    return [late, risky, angry, asked, aside, done]
 
 
 def train_once(project: Project, people: dict[str, User]) -> ModelVersion:

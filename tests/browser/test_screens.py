@@ -9,6 +9,9 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
+from django.contrib.auth.tokens import default_token_generator
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
 from playwright.sync_api import Page
 
 from feedback.models import Project, User
@@ -40,7 +43,7 @@ def wait_for_item(page: Page) -> None:
 def busy(shop: Project, people: dict[str, User]) -> Project:
     scene.train_once(shop, people)
     scene.dispute(shop, people, 1)
-    scene.open_cases(shop)
+    scene.work_on_cases(shop, people)
     scene.fill_queue(shop)
     return shop
 
@@ -50,12 +53,33 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "desk": ("annotator", "/p/shop/label", "#desk[data-state=working]"),
     "adjudication": ("expert", "/p/shop/adjudicate", "#desk[data-state=working]"),
     "escalations": ("agent", "/p/shop/cases", ".shares"),
+    "case-resolved": ("agent", "/p/shop/cases?view=resolved", ".said-by.person"),
+    "hours": ("lead", "/p/shop/cases/hours", ".days"),
+    "categories": ("lead", "/p/shop/categories", ".list"),
+    "category": ("lead", "/p/shop/categories/FIRST", ".reply-row"),
+    "guideline": ("lead", "/p/shop/categories/FIRST/guideline", "#guideline"),
+    "proposals": ("lead", "/p/shop/proposals", ".prose"),
+    "people": ("lead", "/p/shop/people", ".roles"),
+    "settings": ("lead", "/p/shop/settings", ".setting"),
+    "projects": ("boss", "/projects", ".list"),
+    "welcome": (None, "/welcome/LINK", "main form"),
     "loop": ("lead", "/p/shop/loop", ".strip"),
     "exchange": ("lead", "/p/shop/exchange", ".records form"),
     "audit": ("lead", "/p/shop/audit", ".trail li"),
     "preferences": ("annotator", "/preferences", "main form"),
     "not-allowed": ("annotator", "/p/shop/cases", "h1"),
 }
+
+
+def address(path: str, project: Project, people: dict[str, User]) -> str:
+    """A path with what is only known once the scene is made."""
+    if "LINK" in path:
+        newcomer = User.objects.create_user(f"newcomer-{User.objects.count()}")
+        parts = urlsafe_base64_encode(force_bytes(newcomer.pk)), default_token_generator.make_token(newcomer)
+        return path.replace("LINK", "/".join(parts) + "/")
+    return path.replace("FIRST", str(scene.category(project, "refund").pk))
+
+
 LOOKS = [(theme, language) for theme in ("light", "dark") for language in ("en", "ja")]
 
 
@@ -64,7 +88,7 @@ def test_axe_finds_no_fault(screen: str, busy: Project, people: dict[str, User],
     who, path, ready = SCREENS[screen]
     for theme, language in LOOKS:
         window = visit(people[who] if who else None, theme=theme, language=language)
-        page = window.go(path)
+        page = window.go(address(path, busy, people))
         page.wait_for_selector(ready)
         picture(page, f"{screen}-{theme}-{language}")
         found = faults(page)

@@ -8,11 +8,18 @@ from django.utils import timezone
 
 from feedback import outbox
 from feedback.keys import create_key
-from feedback.models import ApiKey, ClientApp, Event, InquiryScore
-from feedback.services import NewInquiry, record_inquiry
+from feedback.models import ApiKey, ClientApp, Event, InquiryScore, Project
+from feedback.services import NewInquiry, fold_scores, record_inquiry, touch_project
 from tests.conftest import make_key
 
 pytestmark = pytest.mark.django_db
+
+
+def scored(**which):
+    """The score of an inquiry, with all that was stored folded in."""
+    for project in Project.objects.all():
+        assert fold_scores(project_id=project.pk)
+    return InquiryScore.objects.get(**which)
 
 
 @pytest.fixture
@@ -26,12 +33,12 @@ def inquiry(project):
 def test_an_event_is_stored_with_its_score(post, inquiry):
     answer = post("feedback", {"inquiry": str(inquiry.pk), "type": "click"})
     assert answer.status_code == 201
-    assert InquiryScore.objects.get().implicit == pytest.approx(0.4)
+    assert scored().implicit == pytest.approx(0.4)
 
 
 def test_events_may_name_the_inquiry_by_the_apps_own_id(post, inquiry):
     post("feedback", {"inquiry": "order-7", "type": "rating", "value": 5})
-    assert InquiryScore.objects.get(inquiry=inquiry).explicit == pytest.approx(1.0)
+    assert scored(inquiry=inquiry).explicit == pytest.approx(1.0)
 
 
 def test_an_event_that_comes_before_its_inquiry_is_joined_later(post, project):
@@ -42,7 +49,7 @@ def test_an_event_that_comes_before_its_inquiry_is_joined_later(post, project):
         project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None
     )
     assert Event.objects.get().inquiry == late
-    assert InquiryScore.objects.get(inquiry=late).events == 1
+    assert scored(inquiry=late).events == 1
 
 
 def test_the_same_event_twice_is_one(post, inquiry):
@@ -154,3 +161,70 @@ def test_the_wrong_method_is_said_as_a_problem(client, key):
 def test_a_callers_request_id_comes_back(post, inquiry):
     answer = post("feedback", {"inquiry": "order-7", "type": "click"}, X_Request_Id="abc-123")
     assert answer["X-Request-Id"] == "abc-123"
+
+
+def lines(*rows) -> bytes:
+    return b"\n".join(r if isinstance(r, bytes) else json.dumps(r).encode() for r in rows)
+
+
+@pytest.fixture
+def stream(client, key):
+    def send(body: bytes):
+        headers = {"Authorization": f"Api-Key {key}"}
+        return client.post("/api/v1/feedback", body, content_type="application/x-ndjson", headers=headers)
+
+    return send
+
+
+def test_each_line_of_a_stream_is_answered_on_its_own(stream, inquiry):
+    event = {"inquiry": "order-7", "type": "click", "event_id": "e1"}
+    answer = stream(
+        lines(
+            event,
+            b"",
+            event,
+            event | {"customer": "c"},
+            b"{",
+            {"inquiry": "x", "type": "rating", "value": 9},
+            event | {"event_id": "e2"},
+        )
+    )
+    results = answer.json()["results"]
+    assert answer.status_code == 201
+    assert [(r["line"], r["result"]) for r in results] == [
+        (1, "stored"), (3, "duplicate"), (4, "conflict"), (5, "invalid"), (6, "invalid"), (7, "stored"),
+    ]  # fmt: skip
+    assert results[4]["error"]["field"] == "value"
+    assert results[4]["error"]["type"] == "urn:enso:problem:invalid-field"
+    assert answer.json()["counts"] == {"stored": 2, "duplicate": 1, "conflict": 1, "invalid": 2}
+    assert Event.objects.count() == 2
+
+
+def test_a_stream_of_ten_thousand_lines_is_stored_and_one_line_more_refused(stream, inquiry):
+    rows = [{"inquiry": "order-7", "type": "impression", "event_id": str(i)} for i in range(10_001)]
+    assert stream(lines(*rows)).status_code == 413
+    assert not Event.objects.exists()
+    assert stream(lines(*rows[1:])).json()["counts"] == {"stored": 10_000}
+
+
+def test_an_empty_stream_is_no_event(stream):
+    assert stream(b"\n\n").json() == {"results": [], "counts": {}}
+
+
+@pytest.mark.parametrize("field", ["inquiry", "event_id", "customer"])
+def test_a_reference_with_control_characters_is_refused(post, field):
+    answer = post("feedback", {"inquiry": "x", "type": "click"} | {field: "a\x00b"})
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_a_time_outside_the_calendar_is_refused(post):
+    answer = post("feedback", {"inquiry": "x", "type": "click", "occurred_at": "0001-01-01T00:00:00+14:00"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "occurred_at")
+
+
+def test_a_projects_own_range_of_ratings_holds_at_once_after_a_change(post, project):
+    rating = {"inquiry": "x", "type": "rating", "value": 9}
+    assert post("feedback", rating).status_code == 422
+    Project.objects.filter(pk=project.pk).update(rating_max=10)
+    touch_project(project_id=project.pk)
+    assert post("feedback", rating).status_code == 201

@@ -12,7 +12,7 @@ from django.test import Client
 from feedback.models import Membership, OutboxEvent, Project, Role, Status, User
 from labeling import queue, services
 from labeling.models import Annotation, Escalation, Flag, Label, LabelTask, Skip, Slot, SlotState, TaskKind, TaskState
-from tests.browser.scene import inquire
+from tests.browser.scene import close_case, inquire
 
 Call = Callable[..., Any]
 
@@ -266,20 +266,14 @@ class TestAgents:
     ) -> None:
         first = take(call, annotator)
         case = services.open_escalation(inquiry=three[0].inquiry, reasons=[], priority=1.0)
-        refund = three[0].project.categories.get(key="refund")
-        services.resolve_escalation(
-            escalation_id=case.pk, agent_id=annotator.pk, category_id=refund.pk, reply_text="Done."
-        )
+        close_case(case, annotator)
         assert LabelTask.objects.get(pk=three[0].pk).resolution == "agent"
         assert give(call, annotator, first).json()["extra"]
 
     def test_an_audit_task_still_has_to_be_answered_blind(self, call: Call, annotator: User, project: Project) -> None:
         task = open_task(project, "Drawn", kind=TaskKind.AUDIT)
         case = services.open_escalation(inquiry=task.inquiry, reasons=[], priority=1.0)
-        refund = project.categories.get(key="refund")
-        services.resolve_escalation(
-            escalation_id=case.pk, agent_id=annotator.pk, category_id=refund.pk, reply_text="Done."
-        )
+        close_case(case, annotator)
         assert take(call, annotator)["task"]["id"] == task.pk
 
 

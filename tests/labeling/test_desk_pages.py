@@ -148,28 +148,31 @@ class TestConsole:
         foreign = services.open_escalation(inquiry=inquire(other_project, "Secret"), reasons=[], priority=1)
         for path in (f"cases/{foreign.pk}", f"inquiries/{foreign.inquiry_id}/decision"):
             assert client.get(f"/p/shop/{path}").status_code == 404
-        for path in ("resolve", "assign"):
+        for path in ("resolve", "assign", "snooze", "priority", "note"):
             assert client.post(f"/p/shop/cases/{foreign.pk}/{path}").status_code == 404
 
     def test_a_case_is_taken_and_given_back(self, agent: User, client: Client, case: Escalation) -> None:
-        for owner in (agent, None):
-            client.post(f"/p/shop/cases/{case.pk}/assign")
+        for owner, to in ((agent, ""), (None, "nobody")):
+            client.post(f"/p/shop/cases/{case.pk}/assign", {"version": case.version, "to": to})
             case.refresh_from_db()
             assert case.assignee == owner
 
     def test_only_the_pane_comes_when_the_list_is_there(self, agent: User, client: Client, case: Escalation) -> None:
         whole = client.get(f"/p/shop/cases/{case.pk}").content.decode()
-        pane = client.get(f"/p/shop/cases/{case.pk}", headers={"HX-Request": "true"}).content.decode()
+        pane = client.get(f"/p/shop/cases/{case.pk}", headers={"HX-Target": "case"}).content.decode()
         assert "<html" in whole
         assert "<html" not in pane
         assert "Help!" in pane
 
     def test_views_hold_what_they_say(self, agent: User, client: Client, case: Escalation) -> None:
-        listed = {v: client.get(f"/p/shop/cases?view={v}").content.decode().count("row-link") for v in ("open", "mine")}
-        assert listed == {"open": 1, "mine": 0}
-        client.post(f"/p/shop/cases/{case.pk}/assign")
-        assert client.get("/p/shop/cases?view=mine").content.decode().count("row-link") == 1
-        assert client.get("/p/shop/cases?view=unassigned").content.decode().count("row-link") == 0
+        def listed(view: str) -> int:
+            return client.get(f"/p/shop/cases?view={view}").content.decode().count("row-link")
+
+        assert {v: listed(v) for v in ("open", "mine", "unassigned", "high-risk")} == {
+            "open": 1, "mine": 0, "unassigned": 1, "high-risk": 0,
+        }  # fmt: skip
+        client.post(f"/p/shop/cases/{case.pk}/assign", {"version": case.version})
+        assert (listed("mine"), listed("unassigned")) == (1, 0)
 
     def test_an_empty_console_says_when_a_case_comes(self, agent: User, client: Client) -> None:
         assert "A case is opened when" in client.get("/p/shop/cases").content.decode()

@@ -4,6 +4,10 @@
 
 const BUSY = "input, textarea, select, button, a[href], summary, [role=menu], [contenteditable=true]";
 
+// A letter with Shift is a key of its own where it is bound; elsewhere it is the letter.
+const shifted = (event, name) => (event.shiftKey && /^\p{L}$/u.test(name) ? `Shift+${name}` : name);
+const normal = (key) => (key.length === 1 || key.startsWith("Shift+") ? key.replace(/.$/u, (last) => last.toLowerCase()) : key);
+
 export function nameOf(event) {
   return event.key === " " ? "Space" : event.key.length === 1 ? event.key.toLowerCase() : event.key;
 }
@@ -11,6 +15,7 @@ export function nameOf(event) {
 /** The key as a person reads it on a key cap. */
 export function capOf(key) {
   const arrows = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→" };
+  if (key.startsWith("Shift+")) return `⇧${key.slice(6).toUpperCase()}`;
   return arrows[key] ?? (key.length === 1 ? key.toUpperCase() : key);
 }
 
@@ -27,12 +32,12 @@ function silent(event, name) {
  * sees every key that is no action (digits, arrows); it returns true for a key that it used.
  */
 export function listen(settings, actions, other = () => false) {
-  const byKey = new Map(Object.entries(settings.keys).filter(([a]) => actions[a]).map(([a, key]) => [key.length === 1 ? key.toLowerCase() : key, a]));
+  const byKey = new Map(Object.entries(settings.keys).filter(([a]) => actions[a]).map(([a, key]) => [normal(key), a]));
   document.addEventListener("keydown", (event) => {
     const name = nameOf(event);
     if (silent(event, name)) return;
     if (!settings.on && (name.length === 1 || name === "Space")) return;
-    const action = byKey.get(name);
+    const action = byKey.get(shifted(event, name)) ?? byKey.get(name);
     const used = action && !event.repeat ? (actions[action](), true) : !event.repeat && other(name, event);
     if (used) event.preventDefault();
   });

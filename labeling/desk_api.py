@@ -1,0 +1,147 @@
+"""The next item, its answer and the heartbeat: what an annotator's hands wait for, in plain views."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from feedback.http import decode, json_response, read_body
+from feedback.models import User
+from feedback.problems import Problem, not_found
+from labeling import hot, queue, selectors, services
+from labeling.models import LabelTask
+from labeling.people import person_endpoint
+
+Key = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[-a-zA-Z0-9_]+$")]
+
+
+class NextIn(msgspec.Struct, forbid_unknown_fields=True):
+    project: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    role: Literal["annotator", "expert"] | None = None
+    prefetch: bool = False
+
+
+class AnnotationIn(msgspec.Struct, forbid_unknown_fields=True):
+    """`category` null: an expert finds that none fits."""
+
+    token: uuid.UUID
+    category: Key | None
+    saw_suggestion: bool = False
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
+
+
+class LeaseIn(msgspec.Struct, forbid_unknown_fields=True):
+    token: uuid.UUID
+
+
+@dataclass(frozen=True)
+class Place:
+    """A person's place in a project: what they may claim, and the settings that a claim needs."""
+
+    project_id: int
+    lease_seconds: int
+    gold_rate: float
+    roles: list[str]
+
+
+# By the project's slug or, without one, the person's first project; by the task for what is done with an item.
+_PLACE = """
+SELECT p.id, p.lease_seconds, p.gold_rate, array_agg(m.role::text)
+FROM feedback_membership m JOIN feedback_project p ON p.id = m.project_id
+WHERE m.user_id = %(user)s AND (%(slug)s::text IS NULL OR p.slug = %(slug)s)
+  AND (%(task)s::bigint IS NULL OR p.id = (SELECT project_id FROM labeling_labeltask WHERE id = %(task)s))
+GROUP BY p.id ORDER BY p.id LIMIT 1
+"""
+
+
+@person_endpoint("POST")
+def next_item(request: HttpRequest, user: User) -> HttpResponse:
+    """The caller's live lease, or a new one on the best open task; 204 when there is nothing to do.
+
+    With `prefetch` it is the item after that one: a short reservation, in hand as soon as the first is answered.
+    """
+    given = decode(read_body(request) or b"{}", NextIn)
+    place = place_of(user, slug=given.project)
+    lease = queue.claim(
+        project_id=place.project_id, annotator_id=user.pk, roles=_asked(place, given.role), reserve=given.prefetch,
+        seconds=queue.RESERVE_SECONDS if given.prefetch else place.lease_seconds, gold_rate=place.gold_rate,
+    )  # fmt: skip
+    return HttpResponse(status=204) if lease is None else json_response(leased(lease))
+
+
+@person_endpoint("POST")
+def answer_item(request: HttpRequest, user: User, task_id: int) -> HttpResponse:
+    """Submit an answer on a lease; the same answer again gets the same reply."""
+    given = decode(read_body(request), AnnotationIn)
+    place = place_of(user, task_id=task_id)
+    answer = services.Answer(
+        task_id=task_id, annotator_id=user.pk, token=given.token, category=given.category,
+        saw_suggestion=given.saw_suggestion, seconds=given.seconds,
+    )  # fmt: skip
+    annotation = services.annotate(project_id=place.project_id, answer=answer)
+    body = {"annotation": annotation.pk, "task": task_id, "state": annotation.task.state, "extra": annotation.extra}
+    following = following_item(user, project_id=place.project_id, role=annotation.role, seconds=place.lease_seconds)
+    return json_response(body | following, status=201)
+
+
+@person_endpoint("POST")
+def heartbeat(request: HttpRequest, user: User, task_id: int) -> HttpResponse:
+    """Keep a lease alive."""
+    given = decode(read_body(request), LeaseIn)
+    place = place_of(user, task_id=task_id)
+    expires = queue.extend(task_id=task_id, annotator_id=user.pk, token=given.token, seconds=place.lease_seconds)
+    if expires is None:
+        raise services.lease_lost()
+    return json_response({"lease": {"expires_at": expires, "expires_in": seconds_until(expires)}})
+
+
+def place_of(user: User, *, slug: str | None = None, task_id: int | None = None) -> Place:
+    """Where a person is; 404 for a project or task that is not theirs, 403 for somebody who does not label there."""
+    task = task_id if task_id is None or task_id < 2**63 else 0
+    found = hot.row(_PLACE, {"user": user.pk, "slug": slug, "task": task})
+    if found is None:
+        raise not_found("task" if task_id is not None else "project")
+    return Place(found[0], found[1], found[2], services.claimable(set(found[3])))
+
+
+def _asked(place: Place, role: str | None) -> list[str]:
+    if role is None:
+        return place.roles
+    if role not in place.roles:
+        raise Problem(403, "missing-role", f"This needs the role {role}. Ask a lead of the project for it.")
+    return [role]
+
+
+def leased(lease: queue.Lease) -> dict[str, Any]:
+    """A lease with what it is on."""
+    return {
+        "task": selectors.task_payload(task_id=lease.task_id, role=lease.role, annotator_id=lease.annotator_id),
+        "lease": {"token": str(lease.token), "expires_at": lease.expires_at, "expires_in": seconds_until(lease.expires_at)},
+    }  # fmt: skip
+
+
+def in_hand(user: User, task: LabelTask, role: str) -> dict[str, Any]:
+    """What follows an item that left the caller's hands."""
+    return following_item(user, project_id=task.project_id, role=role, seconds=task.project.lease_seconds)
+
+
+def following_item(user: User, *, project_id: int, role: str, seconds: float) -> dict[str, Any]:
+    """The lease on what the caller has prefetched: it is in hand now, and for longer."""
+    lease = queue.promote_reserved(project_id=project_id, annotator_id=user.pk, role=role, seconds=seconds)
+    if lease is None:
+        return {"next": None}
+    left = seconds_until(lease.expires_at)
+    return {
+        "next": {"task": lease.task_id, "token": str(lease.token), "expires_at": lease.expires_at, "expires_in": left}
+    }
+
+
+def seconds_until(moment: datetime) -> int:
+    """For clients whose clock is wrong."""
+    return max(round((moment - timezone.now()).total_seconds()), 0)
