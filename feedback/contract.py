@@ -24,23 +24,25 @@ class ReceiptsOut(msgspec.Struct):
     results: list[ReceiptOut]
 
 
-class LineFault(msgspec.Struct):
-    """Why a line was not taken."""
+class LineErrorOut(msgspec.Struct):
+    """What is wrong with a line."""
 
+    type: str
     detail: str
+    field: str | None
 
 
-class LineOut(msgspec.Struct):
-    """What became of one line; `line` counts from 1."""
+class LineOut(msgspec.Struct, omit_defaults=True):
+    """What became of one line of a stream; `error` where it is invalid."""
 
     line: int
     id: uuid.UUID | None
     result: Literal["stored", "duplicate", "conflict", "invalid"]
-    error: LineFault | None = None
+    error: LineErrorOut | msgspec.UnsetType = msgspec.UNSET
 
 
 class LinesOut(msgspec.Struct):
-    """One result per line that is not blank, and how many of each."""
+    """One result per line that is not blank, and how many there are of each."""
 
     results: list[LineOut]
     counts: dict[str, int]
@@ -49,7 +51,7 @@ class LinesOut(msgspec.Struct):
 describe(
     "feedback",
     Described(
-        method="post", tag="feedback", bodies={JSON: (EventIn, list[EventIn]), "application/x-ndjson": str},
-        answers=dict.fromkeys((200, 201), (ReceiptOut, ReceiptsOut, LinesOut)),
+        method="post", tag="feedback", bodies={JSON: (EventIn, list[EventIn]), "application/x-ndjson": EventIn},
+        answers={200: (ReceiptOut, ReceiptsOut, LinesOut), 201: (ReceiptOut, ReceiptsOut, LinesOut)},
     ),
 )  # fmt: skip

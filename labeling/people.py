@@ -16,9 +16,8 @@ from django.views.decorators.csrf import csrf_exempt
 from psycopg_pool import PoolTimeout
 from rest_framework.authentication import CSRFCheck
 
-from feedback.http import unavailable
 from feedback.models import User
-from feedback.problems import Problem, internal_error, problem_response, request_id
+from feedback.problems import Problem, internal_error, problem_response, request_id, unavailable
 
 View = Callable[..., HttpResponse]
 
