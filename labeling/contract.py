@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from feedback.described import Described, Parameter, describe
+from typing import Any
+
+from feedback.described import JSON, Described, Parameter, describe
+from labeling.desk_api import AnnotationIn, LeaseIn, NextIn
 from labeling.exchange.formats import FORMATS, STREAMED
 
 describe(
@@ -18,3 +21,13 @@ describe(
         ),
     ),
 )  # fmt: skip
+
+# The desk's own hot paths, for people who are signed in.
+for name, body, answers in (
+    ("queue-next", NextIn, {200: dict[str, Any], 204: None}),
+    ("task-annotations", AnnotationIn, {201: dict[str, Any]}),
+    ("task-heartbeat", LeaseIn, {200: dict[str, Any]}),
+):
+    describe(
+        name, Described(method="post", tag="queue", bodies={JSON: body}, answers=answers, security=("cookieAuth",))
+    )
