@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 _INQUIRIES = """
-INSERT INTO feedback_inquiry (id, project_id, request_sha, text, locale, customer, channel, metadata, group_sha, fold, status, received_at)
+INSERT INTO feedback_inquiry (id, project_id, request_sha, text, locale, customer, channel, metadata, group_sha,
+                              fold, status, received_at, model)
 SELECT gen_random_uuid(), %(project)s, ''::bytea, 'Where is order ' || n || '? It was due on Monday.', 'en', '', '', '{}',
-       decode(md5(n::text), 'hex'), 0, 'waiting', now() - interval '1 hour'
+       decode(md5(n::text), 'hex'), 0, 'waiting', now() - interval '1 hour', ''
 FROM generate_series(1, %(tasks)s) n
 """
 _TASKS = """

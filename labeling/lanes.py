@@ -31,6 +31,7 @@ WITH RECURSIVE lane AS (
 ), l AS MATERIALIZED (
     SELECT l.language, l.skill, l.barred FROM may, lane l CROSS JOIN LATERAL (
         SELECT s.priority, s.id FROM labeling_slot s WHERE <open> AND <same lane>
+          AND NOT EXISTS (SELECT 1 FROM labeling_slot o WHERE o.task_id = s.task_id AND o.annotator_id = %(annotator)s OFFSET 0)
         ORDER BY s.priority DESC, s.id LIMIT 1) head
     WHERE %(annotator)s <> ALL (l.barred)
       AND (l.language = '' OR may.languages = '{}' OR l.language = ANY (may.languages))

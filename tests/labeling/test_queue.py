@@ -41,6 +41,19 @@ def test_the_best_task_comes_first(project, annotator):
 
 
 @pytest.mark.django_db
+def test_the_best_task_comes_first_across_languages_also_behind_the_item_in_hand(project, annotator):
+    """The second slot of the item in hand heads its lane, and must not speak for the lane."""
+    tasks = [add_task(project, f"text {n}", overlap=2, priority=1 - n / 10) for n in range(3)]
+    for task, language in zip(tasks, ("en", "ja", "en"), strict=True):
+        Slot.objects.filter(task=task).update(language=language)
+    assert claim(project, annotator).task_id == tasks[0].pk
+    reserved = queue.claim(
+        project_id=project.pk, annotator_id=annotator.pk, roles=["annotator"], seconds=60, reserve=True
+    )
+    assert reserved.task_id == tasks[1].pk
+
+
+@pytest.mark.django_db
 def test_asking_twice_gives_the_same_lease(project, annotator):
     add_task(project)
     add_task(project)
