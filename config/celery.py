@@ -33,6 +33,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 120},
     },
+    "learn to read comments where rated ones have come": {
+        "task": "learning.schedule_sentiment",
+        "schedule": 300.0,
+        "options": {"expires": 600},
+    },
 }
 
 

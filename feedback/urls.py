@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from feedback import api, jobs_api, page_events, pages, people_pages, privacy_api, scores_api, webhooks_api
+from feedback import (
+    api,
+    jobs_api,
+    page_events,
+    pages,
+    people_pages,
+    privacy_api,
+    scores_api,
+    webhooks_api,
+)
 
 endpoints: list[URLPattern | URLResolver] = [
     path("feedback", api.feedback, name="feedback"),

@@ -110,6 +110,7 @@ def _written(hand: Hand, how: Resolution) -> CaseEntry | None:
 
 
 def _announce(case: Escalation, how: Resolution, category: Category, entry: CaseEntry | None) -> None:
+    """The case is resolved; that the inquiry is, too, feedback announces when its category is settled."""
     said = entry.pk if entry else None
     event = case_events.Resolved(case.pk, str(case.inquiry_id), how.outcome, category.key, said)
     event.publish(project_id=case.project_id)

@@ -56,7 +56,7 @@ class EscalationResolved:
 
 @dataclass(frozen=True)
 class EscalationReplied:
-    """A person has told the customer something and keeps the case; the reply is in GET /api/v1/inquiries/{inquiry}."""
+    """The customer has been told something and the case goes on; the reply is in GET /api/v1/inquiries/{inquiry}."""
 
     kind: ClassVar[str] = "escalation.replied"
     escalation: int
@@ -66,7 +66,7 @@ class EscalationReplied:
 
 @dataclass(frozen=True)
 class EscalationBreached:
-    """A target was missed: `clock` is first_response or resolution, `due_at` ISO 8601."""
+    """A target of the service level was missed: `clock` is first_response or resolution, `due_at` when it was due."""
 
     kind: ClassVar[str] = "escalation.breached"
     escalation: int
@@ -123,8 +123,9 @@ def escalation_breached(row: OutboxEvent) -> EscalationBreached | None:
     if found is None:
         return None
     told = row.payload
-    external = found.inquiry.external_id
-    return EscalationBreached(found.pk, str(found.inquiry_id), external, told["clock"], told["due_at"], told["level"])
+    return EscalationBreached(
+        found.pk, str(found.inquiry_id), found.inquiry.external_id, told["clock"], told["due_at"], told["level"]
+    )
 
 
 def _label(row: OutboxEvent) -> Label | None:

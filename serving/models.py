@@ -5,6 +5,18 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from serving.sentiment_models import CommentReading, SentimentStage, SentimentVersion
+
+__all__ = [
+    "CommentReading",
+    "DecisionRecord",
+    "Embedding",
+    "ModelVersion",
+    "SentimentStage",
+    "SentimentVersion",
+    "Stage",
+]
+
 
 class Embedding(models.Model):
     """A text's vector under one encoder variant, as float16 bytes: a row, so that erasure reaches it."""

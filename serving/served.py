@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from feedback.models import Category, Project, Reply
 from serving import engine, zero_shot
+from serving.anchors import inquiries
 from serving.artifacts import CorruptBundle
 from serving.encoder import Encoder, NgramEncoder, language_of, load_encoder
 from serving.engine import CategoryInfo, Desk, ReplyInfo, ServedHead
@@ -26,7 +27,7 @@ from serving.head import OnnxHead
 from serving.models import ModelVersion, Stage
 from serving.registry import open_bundle
 from serving.routing import Policy
-from serving.sentiment import AnchorSentiment
+from serving.sentiment import ToneHead, from_anchors
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Served:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._encoders: dict[str, Encoder] = {}
-        self._tones: dict[tuple[str, str], AnchorSentiment] = {}
+        self._tones: dict[tuple[str, str], ToneHead] = {}
         self._texts: dict[tuple[str, str], NDArray[np.float32]] = {}
         self._desks: dict[int, Desk] = {}
         self._watcher: threading.Thread | None = None
@@ -71,9 +72,10 @@ class Served:
         raise LookupError(f"encoder {sha256[:12]} is not installed here")
 
     def sentiment(self, encoder: Encoder, language: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How inquiries [n, d] are put: a problem is no anger (docs/decisions/0025)."""
         key = (encoder.sha256, language)
         if key not in self._tones:
-            self._tones[key] = AnchorSentiment.of(encoder, language)
+            self._tones[key] = from_anchors(encoder, inquiries(language))
         return self._tones[key].score(x)
 
     def desk(self, project_id: int) -> Desk:

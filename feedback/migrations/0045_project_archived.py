@@ -6,7 +6,6 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0051_audit_settings'),
         ('feedback', '0031_webhooks'),
     ]
 

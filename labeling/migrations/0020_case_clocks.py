@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0051_audit_settings'),
+        ('feedback', '0031_webhooks'),
         ('labeling', '0042_audit_guidelines'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -196,7 +196,7 @@ class TestResolving:
             case_resolving.resolve(stale, how=case_resolving.Resolution(category="fraud", reply="Second."))
         assert refused.value.kind == "case-resolved"
         assert [e.text for e in CaseEntry.objects.filter(kind=EntryKind.REPLY)] == ["First."]
-        assert len(events("inquiry.resolved")) == 1
+        assert len(events("escalation.resolved")) == len(events("inquiry.resolved")) == 1
 
     @pytest.mark.parametrize(
         ("how", "field"),
@@ -362,5 +362,5 @@ def test_of_many_agents_at_once_exactly_one_resolves() -> None:
     for thread in threads:
         thread.join()
     assert sorted(results) == ["case-resolved"] * 3 + ["resolved"]
-    assert len(events("inquiry.resolved")) == 1
+    assert len(events("escalation.resolved")) == len(events("inquiry.resolved")) == 1
     assert CaseEntry.objects.filter(kind=EntryKind.REPLY).count() == 1

@@ -1,0 +1,52 @@
+"""What wakes the learning of sentiment: beat, nightly and whenever enough rated comments have come."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from feedback import jobs
+from feedback.models import Event, Job, JobState, Project
+from serving.models import CommentReading
+
+KIND = "train_sentiment"
+NIGHT = timedelta(hours=24)
+
+
+@jobs.handler(KIND, queue="learn")
+def train(running: jobs.Running) -> dict[str, Any]:
+    """Learn, judge and promote the heads that read a project's comments."""
+    from learning.sentiment import train_sentiment  # scipy, torch and onnx are loaded by the learner alone
+
+    return train_sentiment(running)
+
+
+@shared_task(name="learning.schedule_sentiment")
+def schedule_sentiment() -> int:
+    """Enqueue a training where `ENSO_SENTIMENT_PAIRS` rated comments came since the last, or any did and a day has passed."""
+    return sum(train_if_due(project_id=pk) for pk in Project.objects.values_list("pk", flat=True))
+
+
+def train_if_due(*, project_id: int) -> bool:
+    begun = Job.objects.filter(project_id=project_id, kind=KIND, started_at__isnull=False)
+    last = begun.exclude(state=JobState.FAILED).order_by("-started_at").first()
+    waiting = new_pairs(project_id=project_id, since=last.started_at if last else None)
+    a_day_ago = last is not None and last.started_at is not None and last.started_at < timezone.now() - NIGHT
+    if waiting < (1 if a_day_ago else settings.ENSO_SENTIMENT_PAIRS):
+        return False
+    jobs.enqueue(kind=KIND, project_id=project_id)
+    return True
+
+
+def new_pairs(*, project_id: int, since: Any = None) -> int:
+    """Comments read since then whose inquiry has a rating."""
+    readings = CommentReading.objects.filter(project_id=project_id)
+    if since is not None:
+        readings = readings.filter(first_read_at__gt=since)
+    rating = Event.objects.filter(inquiry_id=OuterRef("event__inquiry_id"), kind="rating")
+    return readings.filter(Exists(rating)).count()
