@@ -85,7 +85,8 @@ def _one(api: httpx.Client, person: Person, truth: dict[str, str]) -> float:
     task = person.post("/api/v1/queue/next", {}).json()
     text = task["task"]["text"]
     before = _probabilities(api, text)
-    body = {"token": task["lease"]["token"], "category": truth[text]}
+    # A text with an order number comes masked: which category it gets does not change what a label costs.
+    body = {"token": task["lease"]["token"], "category": truth.get(text) or next(iter(truth.values()))}
     begun = time.perf_counter()
     person.post(f"/api/v1/tasks/{task['task']['id']}/annotations", body).raise_for_status()
     while _probabilities(api, text) == before:
