@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegressionCV
 
 from benchmarks import harness, probes
 from learning.core.sentiment_head import learn
 from learning.sample.grammar import generate
-from serving.anchors import NEGATIVE, NEUTRAL, POSITIVE, TONES, AnchorTexts, inquiries, opinions
+from serving.anchors import NEGATIVE, NEUTRAL, POSITIVE, AnchorTexts, inquiries, opinions
 from serving.encoder import Encoder, NgramEncoder, load_encoder
 from serving.sentiment import ToneHead, from_anchors
 
@@ -119,22 +118,8 @@ def with_anchors(prior: ToneHead) -> Fit:
 
 
 def without_anchors(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Probabilities of all three tones by plain logistic regression, C by cross-validation (a tone without a pair gets none)."""
-    model = LogisticRegressionCV(
-        Cs=probes.STRENGTHS,
-        cv=probes.FOLDS,
-        scoring="neg_log_loss",
-        max_iter=1000,
-        l1_ratios=(0,),
-        use_legacy_attributes=False,
-    ).fit(x, y)
-
-    def predict(rows: np.ndarray) -> np.ndarray:
-        p = np.zeros((len(rows), len(TONES)))
-        p[:, model.classes_] = model.predict_proba(rows)
-        return p
-
-    return predict
+    """Plain logistic regression, C by cross-validation (a tone without a pair gets no probability)."""
+    return probes.fit_logistic(x, y, seed=0).probabilities
 
 
 def timed(fit: Fit, x: np.ndarray, y: np.ndarray, unseen: np.ndarray, truth: np.ndarray) -> dict[str, float]:
