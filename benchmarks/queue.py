@@ -81,7 +81,7 @@ class Cpu:
         return {name: now[name] - self.began[name] for name in now}
 
     def rss_mb(self) -> float:
-        return sum(p.memory_info().rss for p in self.web if p.is_running()) / 2**20
+        return float(sum(p.memory_info().rss for p in self.web if p.is_running()) / 2**20)
 
 
 def connect(stack: Stack) -> psycopg.Connection[Any]:

@@ -26,6 +26,11 @@ app.conf.beat_schedule = {
     "fold scores": {"task": "feedback.fold_scores", "schedule": 5.0, "options": {"expires": 10}},
     "sweep orphaned events": {"task": "feedback.sweep_orphans", "schedule": 600.0, "options": {"expires": 1200}},
     "send webhook notices": {"task": "feedback.send_notices", "schedule": 5.0, "options": {"expires": 10}},
+    "judge batches and fold the queue's counters": {
+        "task": "labeling.keep_house",
+        "schedule": 60.0,
+        "options": {"expires": 120},
+    },
     "re-send lost jobs": {"task": "feedback.sweep_jobs", "schedule": 5.0, "options": {"expires": 10}},
     "announce missed targets": {"task": "labeling.alert_breaches", "schedule": 30.0, "options": {"expires": 60}},
     "train where labels have come": {

@@ -36,6 +36,8 @@ class ApiFastPath:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not request.path_info.startswith(FAST):
             return self.get_response(request)
+        if "%00" in request.META.get("QUERY_STRING", "") or "\x00" in request.path_info:
+            return problem_response(request, Problem(400, "malformed", "The address holds a NUL character: remove it."))
         try:
             match = resolve(request.path_info)
         except Resolver404:

@@ -33,6 +33,7 @@ PLACES = (
     ("desk", gettext_lazy("Label"), LABELERS),
     ("adjudicate", gettext_lazy("Adjudicate"), frozenset({Role.EXPERT})),
     ("cases", gettext_lazy("Escalations"), AGENTS),
+    ("quality", gettext_lazy("Quality"), frozenset({Role.LEAD, Role.ADMIN})),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
     ("categories", gettext_lazy("Manage"), LEADS),
     ("exchange", gettext_lazy("Exchange"), frozenset({Role.LEAD, Role.ADMIN})),

@@ -14,6 +14,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from feedback import contract as _feedback_contract  # noqa: F401 - descriptions register by being imported
 from feedback.described import REQUEST_ID, Described, Parameter, known
 from feedback.problems import CONTENT_TYPE, TITLES
+from labeling import contract as _labeling_contract  # noqa: F401
 from serving import contract as _serving_contract  # noqa: F401
 
 Document = dict[str, Any]
@@ -136,7 +137,7 @@ def _operation(endpoint: Endpoint, d: Described) -> Document:
         ]
         + [_parameter(p) for p in d.parameters],
         "security": [{name: []} for name in d.security],
-        "responses": {str(status): _answer(shape) for status, shape in d.answers.items()},
+        "responses": {str(status): _answer(shape, d.answer_media) for status, shape in d.answers.items()},
     }
     if d.bodies:
         content = {media: {"schema": _schema(shape)} for media, shape in d.bodies.items()}
@@ -144,10 +145,10 @@ def _operation(endpoint: Endpoint, d: Described) -> Document:
     return operation
 
 
-def _answer(shape: Any) -> Document:
+def _answer(shape: Any, media: Sequence[str]) -> Document:
     if shape is None:
         return {"description": "No body."}
-    return {"description": "", "content": {"application/json": {"schema": _schema(shape)}}}
+    return {"description": "", "content": {one: {"schema": _schema(shape)} for one in media}}
 
 
 def _parameter(p: Parameter) -> Document:
@@ -167,9 +168,9 @@ def _say_errors(operation: Document, path: str) -> None:
 
 
 def _errors(operation: Document, path: str) -> list[int]:
-    statuses = {401, 403, 404, 405, 406, 422, 429, 503}
+    statuses = {400, 401, 403, 404, 405, 406, 422, 429, 503}
     if "requestBody" in operation:
-        statuses |= {400, 409, 413, 415}
+        statuses |= {409, 413, 415}
     if "{" in path:
         statuses.add(409)
     return sorted(statuses)

@@ -1,4 +1,4 @@
-"""The processes of one machine, under honcho: web, two workers and beat; and the ready line."""
+"""The processes of one machine, under honcho: web, two workers, the live heads and beat; and the ready line."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def commands(host: str, port: int, *, parts: Sequence[str], workers: int, thread
         "web": web_command(host, port, workers=workers, threads=threads),
         "worker": [*WORKER, "--queues", "io", "--hostname", "io@%h"],
         "learner": ["nice", "-n", "10", *WORKER, "--queues", "learn,bulk", "--hostname", "learn@%h"],
+        "live": [sys.executable, "manage.py", "follow_labels"],
         "beat": [sys.executable, "-m", "celery", "--quiet", "-A", "config.celery", "beat", "--loglevel", "WARNING",
                  "--schedule", str(_home() / "beat"), "--pidfile", ""],
     }  # fmt: skip

@@ -24,10 +24,34 @@ class ReceiptsOut(msgspec.Struct):
     results: list[ReceiptOut]
 
 
+class LineErrorOut(msgspec.Struct):
+    """What is wrong with a line."""
+
+    type: str
+    detail: str
+    field: str | None
+
+
+class LineOut(msgspec.Struct, omit_defaults=True):
+    """What became of one line of a stream; `error` where it is invalid."""
+
+    line: int
+    id: uuid.UUID | None
+    result: Literal["stored", "duplicate", "conflict", "invalid"]
+    error: LineErrorOut | msgspec.UnsetType = msgspec.UNSET
+
+
+class LinesOut(msgspec.Struct):
+    """One result per line that is not blank, and how many there are of each."""
+
+    results: list[LineOut]
+    counts: dict[str, int]
+
+
 describe(
     "feedback",
     Described(
-        method="post", tag="feedback", bodies={JSON: (EventIn, list[EventIn])},
-        answers={200: (ReceiptOut, ReceiptsOut), 201: (ReceiptOut, ReceiptsOut)},
+        method="post", tag="feedback", bodies={JSON: (EventIn, list[EventIn]), "application/x-ndjson": EventIn},
+        answers={200: (ReceiptOut, ReceiptsOut, LinesOut), 201: (ReceiptOut, ReceiptsOut, LinesOut)},
     ),
 )  # fmt: skip

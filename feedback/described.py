@@ -35,6 +35,7 @@ class Described:
     bodies: dict[str, Any] = field(default_factory=dict)
     answers: dict[int, Any] = field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()
+    answer_media: tuple[str, ...] = (JSON,)
     body_required: bool = True
     security: tuple[str, ...] = ("apiKey", "bearer")
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rest_framework.request import Request
@@ -262,7 +262,7 @@ def _take(request: HttpRequest, buckets: Sequence[Bucket], cost: float) -> None:
         )
 
 
-def mark(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+def mark(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """The rate-limit headers of what the request was charged, if it was."""
     verdict: Verdict | None = getattr(request, "enso_limit", None)
     if verdict is not None:
@@ -293,8 +293,8 @@ class KeyThrottle(BaseThrottle):
 class RateLimitHeaders:
     """Middleware: says on the answers of DRF views what the plain endpoints say by themselves."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         return mark(request, self.get_response(request))

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
@@ -114,7 +114,7 @@ _guarded = guard(_admit, (METHODS, "feedback:write"))(_feedback)
 
 
 @csrf_exempt  # a public key stands in the URL, no cookie is looked at
-def feedback(request: HttpRequest) -> HttpResponse:
+def feedback(request: HttpRequest) -> HttpResponseBase:
     """The page's endpoint, readable by scripts of the bound origins only."""
     response = _guarded(request)
     patch_vary_headers(response, ["Origin"])

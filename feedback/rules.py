@@ -15,11 +15,13 @@ CACHE_SIZE = 10_000
 
 @dataclass(frozen=True)
 class Rules:
-    """Bounds of a rating, and how the project's own order numbers look (feedback/masking.py)."""
+    """Bounds of a rating, how the project's own order numbers look (feedback/masking.py), and what an event counts that
+    comes from a page and names no signed customer."""
 
     rating_min: float
     rating_max: float
     order_templates: tuple[str, ...] = ()
+    anonymous_weight: float = 0.2
 
 
 class _Cache:
@@ -33,9 +35,9 @@ class _Cache:
         found = self._known.get(project_id)
         if found is not None and found[1] > time.monotonic():
             return found[0]
-        fields = Project.objects.values_list("rating_min", "rating_max", "order_templates")
-        low, high, templates = fields.get(pk=project_id)
-        rules = Rules(low, high, tuple(templates))
+        fields = Project.objects.values_list("rating_min", "rating_max", "order_templates", "anonymous_weight")
+        low, high, templates, anonymous = fields.get(pk=project_id)
+        rules = Rules(low, high, tuple(templates), anonymous)
         with self._lock:
             if len(self._known) >= CACHE_SIZE:
                 self._known.clear()

@@ -13,8 +13,9 @@ from rest_framework.views import APIView
 from feedback.access import project_for, readable_project
 from feedback.models import Category, Membership, Project, Role, User
 from feedback.problems import invalid
+from feedback.rest import StrictSerializer
 from labeling import measures
-from labeling.api import PersonView, StrictSerializer, must_lead
+from labeling.api import PersonView, must_lead
 from labeling.models import GoldItem, Qualification
 
 

@@ -35,6 +35,7 @@ def _render(request: HttpRequest, who: Visitor, role: str) -> HttpResponse:
     categories = _categories(who)
     shortcuts = Shortcuts.of(who.user.preferences)
     context = {
+        "project": who.project,
         "categories": categories,
         "filtered": len(categories) > NUMBERED,
         "expert": role == SlotRole.EXPERT,
@@ -113,6 +114,8 @@ def _words() -> dict[str, str]:
         "kept_longer": _("Yours for {time} more."),
         "skip": _("Skipped"),
         "escalate": _("Escalated"),
+        "none": _("None of these"),
+        "return": _("Returned with a new guideline"),
         "offline_empty": _("No connection. What you answered is kept here; the next item comes when the connection is back."),
         "no_guideline": _("No guideline has been written for this category yet."),
         "first_guideline": _("Point at a category with the arrow keys to see its guideline."),

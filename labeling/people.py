@@ -1,4 +1,4 @@
-"""The edge of the endpoints that people's hands wait for: session, CSRF and problem+json, without the rest of the middleware."""
+"""The edge of the endpoints that people's hands wait for: session and CSRF, without the rest of the middleware."""
 
 from __future__ import annotations
 
@@ -9,42 +9,25 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import translation
-from django.views.decorators.csrf import csrf_exempt
-from psycopg_pool import PoolTimeout
 from rest_framework.authentication import CSRFCheck
 
-from feedback.http import unavailable
+from feedback.http import View, guard
 from feedback.models import User
-from feedback.problems import Problem, internal_error, problem_response, request_id
-
-View = Callable[..., HttpResponse]
+from feedback.problems import Problem
 
 
-def person_endpoint(*methods: str) -> Callable[[Callable[..., HttpResponse]], View]:
-    """A plain view `(request, user, …)` for a signed-in person; every error leaves as problem+json."""
+def person_endpoint(*methods: str) -> Callable[[View], View]:
+    """A plain view `(request, user, …)` for a signed-in person, in their language; every error leaves as problem+json."""
 
-    def decorate(view: Callable[..., HttpResponse]) -> View:
-        @csrf_exempt  # checked below, after the session: the middleware is not run for these paths
+    def decorate(view: View) -> View:
         @functools.wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            try:
-                user = _admit(request, methods)
-                with translation.override(translation.get_language_from_request(request)):
-                    response = view(request, user, *args, **kwargs)
-            except Problem as problem:
-                return problem_response(request, problem)
-            except (OperationalError, InterfaceError, PoolTimeout):
-                return problem_response(request, unavailable())
-            except Exception:
-                return internal_error(request)
-            response["X-Request-Id"] = request_id(request)
-            return response
+        def translated(request: HttpRequest, user: User, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            with translation.override(translation.get_language_from_request(request)):
+                return view(request, user, *args, **kwargs)
 
-        guarded.enso_endpoint = (methods, "person")  # type: ignore[attr-defined]
-        return guarded
+        return guard(functools.partial(_admit, methods=methods), (methods, "person"))(translated)
 
     return decorate
 

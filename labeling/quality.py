@@ -33,9 +33,9 @@ def my_work(request: HttpRequest, who: Visitor) -> HttpResponse:
         row["name"] = names.get(row["category"], _("None of these"))
     mine = days.statistics_of(project_id=who.project.pk, annotator_id=who.user.pk)
     most = max((d["answers"] for d in mine["days"]), default=0)
-    return render(
-        request, "labeling/my_work.html", {"past": past, "mine": mine, "most": most, "later": before is not None}
-    )
+    later = before is not None
+    context = {"project": who.project, "past": past, "mine": mine, "most": most, "later": later}
+    return render(request, "labeling/my_work.html", context)
 
 
 @page(Role.LEAD, Role.ADMIN)
@@ -56,6 +56,7 @@ def quality(request: HttpRequest, who: Visitor) -> HttpResponse:
         row["why"] = why_undefined(row["why"])
     state = measures.state_of(who.project.pk)
     context = {
+        "project": who.project,
         "report": report, "state": state, "band_now": band_words(state.band), "progress": _progress(state), "enough": ENOUGH,
         "batches": [(b, band_words(b.band), batch_words(b)) for b in measures.latest_batches(who.project.pk)],
         "held": _held(who.project.pk), **_reliability(who.project.pk),

@@ -55,16 +55,19 @@ _names: dict[tuple[int, int, str], dict[str, str]] = {}
 _KEPT = 200
 
 
-def category_names(*, project_id: int, revision: int) -> dict[str, str]:
+def category_names(*, project_id: int, revision: int | None = None) -> dict[str, str]:
     """Names by key, archived ones too, in the language of the reader; kept until the project's revision moves."""
     language = get_language() or "en"
-    key = (project_id, revision, language)
-    if key not in _names:
+    key = (project_id, revision or 0, language)
+    if revision is not None and key in _names:
+        return _names[key]
+    rows = Category.objects.filter(project_id=project_id).only("key", "name", "names")
+    found = {c.key: c.name_in(language) for c in rows}
+    if revision is not None:
         if len(_names) >= _KEPT:
             _names.clear()
-        rows = Category.objects.filter(project_id=project_id).only("key", "name", "names")
-        _names[key] = {c.key: c.name_in(language) for c in rows}
-    return _names[key]
+        _names[key] = found
+    return found
 
 
 def disputed_answers(task: LabelTask) -> list[dict[str, Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -117,17 +118,44 @@ def take_snapshot(dataset: Dataset, categories: Sequence[str]) -> Snapshot:
             for r in dataset.rows
         ],
     }  # fmt: skip
+    latest = max((r.settled_at for r in dataset.rows), default=None)
+    return _store(dataset.project_id, manifest, latest)
+
+
+def succeed(snapshot: Snapshot, erased: Set[str]) -> Snapshot | None:
+    """The snapshot without the inquiries that were erased, as its successor; None where it never had one of them."""
+    manifest = read_manifest(snapshot.sha256)
+    left = [row for row in manifest["labels"] if row["inquiry"] not in erased]
+    if len(left) == len(manifest["labels"]):
+        return None
+    after = _store(snapshot.project_id, {**manifest, "labels": left}, snapshot.last_settled_at)
+    Snapshot.objects.filter(pk=snapshot.pk).update(successor=after)
+    return after
+
+
+def _store(project_id: int, manifest: dict[str, Any], last_settled_at: datetime | None) -> Snapshot:
     content = msgspec.json.encode(manifest)
     sha = hashlib.sha256(content).hexdigest()
     _write_once(Path(settings.ENSO_ARTIFACTS) / "snapshots" / f"{sha}.json", content)
     snapshot, _ = Snapshot.objects.get_or_create(
-        project_id=dataset.project_id, sha256=sha,
+        project_id=project_id, sha256=sha,
         defaults={
-            "encoder_sha": dataset.encoder_sha, "labels": len(dataset.rows),
-            "last_settled_at": max((r.settled_at for r in dataset.rows), default=None),
+            "encoder_sha": manifest["encoder"], "labels": len(manifest["labels"]), "last_settled_at": last_settled_at,
         },
     )  # fmt: skip
     return snapshot
+
+
+def read_manifest(sha256: str) -> dict[str, Any]:
+    """A snapshot's manifest; LookupError where its file is gone or is not what its hash says."""
+    path = Path(settings.ENSO_ARTIFACTS) / "snapshots" / f"{sha256}.json"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LookupError(f"snapshot {sha256[:12]} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise LookupError(f"snapshot {sha256[:12]} was changed")
+    return dict(msgspec.json.decode(content))
 
 
 def _write_once(path: Path, content: bytes) -> None:

@@ -100,9 +100,12 @@ def _calibrated(head: TrainedHead, held_out: tuple[NDArray[np.float32], NDArray[
 def _better(plain: TrainedHead, stacked: TrainedHead, pool: dict[str, Any]) -> TrainedHead:
     losses = {h.kind: _held_out_loss(h) for h in (plain, stacked)}
     best = stacked if losses[stacked.kind] < losses[plain.kind] else plain
+    # The ridge that live labels go into between two trainings, whichever head serves.
+    live = {key: plain.hyperparameters[key] for key in ("members", "pseudo_weights")}
     return replace(
-        best, metrics={**best.metrics, "held_out_by_kind": losses}, hyperparameters={**best.hyperparameters, **pool}
-    )
+        best, metrics={**best.metrics, "held_out_by_kind": losses},
+        hyperparameters={**best.hyperparameters, **live, **pool},
+    )  # fmt: skip
 
 
 def _held_out_loss(head: TrainedHead) -> float:

@@ -13,7 +13,7 @@ from labeling import selectors as labeling_selectors
 from labeling.access import AGENTS, Visitor
 from labeling.spans import duration, since
 from learning import selectors
-from serving.models import ModelVersion
+from serving.models import LiveState, ModelVersion
 
 # Fewer shared items than this leave Cohen's κ too uncertain to act on (the policy table starts here).
 ENOUGH_SHARED = 50
@@ -32,7 +32,8 @@ def figures(who: Visitor) -> dict[str, Any]:
         "accuracy": selectors.audited_accuracy(project_id=pk), "unanswered": selectors.unanswered_audits(project_id=pk),
         "enough_audited": selectors.ENOUGH_AUDITED, "auto": selectors.answered_by_model(project_id=pk),
         "kappa": kappa, "shared": shared, "enough_shared": ENOUGH_SHARED,
-        "models": [_version(m) for m in selectors.models(project_id=pk)], "jobs": [_job(j) for j in jobs],
+        "frozen": [_frozen(state) for state in selectors.frozen_heads(project_id=pk)],
+        "models": _versions(pk), "jobs": [_job(j) for j in jobs],
     }  # fmt: skip
 
 
@@ -120,7 +121,17 @@ def _trend(now: int, before: int) -> str:
     return _("%(change)s %% against the day before") % {"change": f"{round(100 * (now - before) / before):+d}"}
 
 
-def _version(m: ModelVersion) -> dict[str, Any]:
+def _frozen(state: LiveState) -> dict[str, Any]:
+    """A live head that its guard set has stopped: what happened, and what a lead can do."""
+    return {"number": state.model.number, "delta": state.number, "at": state.frozen_at, "reason": state.frozen}
+
+
+def _versions(project_id: int) -> list[dict[str, Any]]:
+    states = selectors.live_states(project_id=project_id)
+    return [_version(m, states.get(m.pk)) for m in selectors.models(project_id=project_id)]
+
+
+def _version(m: ModelVersion, live: LiveState | None) -> dict[str, Any]:
     """A row of the table of versions, from whatever its training stored."""
     words = {
         "staging": _("staged"),
@@ -134,7 +145,8 @@ def _version(m: ModelVersion) -> dict[str, Any]:
         "number": m.number, "kind": m.kind, "stage": m.stage, "words": words.get(m.stage, m.stage),
         "tone": {"production": "model", "rejected": "bad"}.get(m.stage, ""), "parent": m.parent, "accuracy": accuracy,
         "ece": m.metrics.get("test_ece"), "labels": m.lineage.get("labels"), "data": str(m.lineage.get("data", ""))[:8],
-        "gates": m.gates, "failed": sum(not g.get("passed") for g in m.gates), "created_at": m.created_at,
+        "live_labels": live.changes if live and live.number else 0, "gates": m.gates,
+        "failed": sum(not g.get("passed") for g in m.gates), "created_at": m.created_at,
     }  # fmt: skip
 
 

@@ -2,7 +2,42 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.db import models
+
+from learning.gates.checks import Checks
+from learning.gates.result import DEFAULTS, Thresholds
+
+
+class GateSettings(models.Model):
+    """What a project demands of a version before it serves; without a row the defaults hold."""
+
+    project = models.OneToOneField("feedback.Project", on_delete=models.CASCADE, primary_key=True, related_name="gates")
+    thresholds = models.JSONField(default=dict, blank=True, help_text="Those that differ from the defaults, by name.")
+    checks = models.TextField(default="", blank=True, help_text="YAML: functionality, directional, invariance.")
+
+    def __str__(self) -> str:
+        return f"gates of {self.project_id}"
+
+    @classmethod
+    def of(cls, project_id: int) -> GateSettings:
+        return cls.objects.filter(pk=project_id).first() or cls(project_id=project_id)
+
+    def clean(self) -> None:
+        """Raises ValidationError naming the field, and what to do."""
+        for field, read in (("thresholds", lambda: self.thresholds_in_force), ("checks", lambda: self.parsed_checks)):
+            try:
+                read()
+            except (ValueError, AttributeError) as error:
+                raise ValidationError({field: str(error)}) from error
+
+    @property
+    def thresholds_in_force(self) -> Thresholds:
+        return DEFAULTS.moved(self.thresholds)
+
+    @property
+    def parsed_checks(self) -> Checks:
+        return Checks.parse(self.checks)
 
 
 class Snapshot(models.Model):
@@ -14,6 +49,8 @@ class Snapshot(models.Model):
     labels = models.PositiveIntegerField()
     # The newest label that it holds: how many have come since decides about the next training.
     last_settled_at = models.DateTimeField(null=True)
+    # What is left of it after an erasure. The manifest itself stays: it says which rows a run had that are no more.
+    successor = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="predecessors")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -14,21 +14,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from numpy.typing import NDArray
 
 from feedback import jobs
-from learning import gates
-from learning.core.export import export_head
+from feedback.models import Category, Fold
+from learning.core.export import head_graph
+from learning.core.heads.base import LiveBase
+from learning.core.heads.journal import Change, held_from
 from learning.core.heads.training import TrainedHead
 from learning.datasets import Dataset, collect, encoders_with_labels, take_snapshot
 from learning.fitting import SEED, fit
+from learning.gates.judge import metrics
+from learning.judging import judged
+from learning.live import LIVE_FILE, Follower, behind
 from learning.models import RunState, Snapshot, TrainingRun
-from serving import registry
+from serving import registry, zero_shot
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
-from serving.models import ModelVersion, Stage
+from serving.models import LiveState, ModelVersion, Stage
 from serving.served import served
 
 PACKAGES = ("numpy", "scipy", "torch", "onnx", "onnxruntime")
@@ -80,58 +87,61 @@ def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) ->
     )  # fmt: skip
     # A resumed run goes on with the labels that it began with only if they are still the same; else with the new ones.
     TrainingRun.objects.filter(pk=run.pk).update(snapshot=snapshot)
-    prototypes = served.prototypes(desk, served.encoder_by_sha(encoder_sha))
-    head = fit(dataset, categories, prototypes, lambda share, stage: report(0.05 + 0.75 * share, stage))
+    texts = served.prototypes(desk, served.encoder_by_sha(encoder_sha))
+    head = fit(dataset, categories, texts, lambda share, stage: report(0.05 + 0.75 * share, stage))
     report(0.85, "exporting")
-    bundle, parity = export(head, dataset, categories)
+    bundle = export(head, dataset, categories, texts)
     report(0.92, "judging")
-    return _judge(running, run, snapshot, dataset, head, bundle, parity)
+    return _judge(running, run, snapshot, dataset, head, bundle)
 
 
-def export(head: TrainedHead, dataset: Dataset, categories: tuple[str, ...]) -> tuple[Bundle, float]:
-    """The head as a bundle under its manifest hash, with the parity measured on the labeled embeddings (≤ 1,000)."""
-    check_on = dataset.x[:1000]
-    graph, parity = export_head(
-        head.features, weights=head.weights, bias=head.bias, temperature=head.temperature, categories=categories,
-        check_on=check_on,
-    )  # fmt: skip
-    bundle = write_bundle(
+def export(
+    head: TrainedHead, dataset: Dataset, categories: tuple[str, ...], texts: list[NDArray[np.float32]]
+) -> Bundle:
+    """The head as a bundle under its manifest hash. Whether it says what was trained is for the gates to judge."""
+    return write_bundle(
         Path(settings.ENSO_ARTIFACTS),
-        {GRAPH: graph, WEIGHTS: npy_bytes(head.weights), BIAS: npy_bytes(head.bias)},
+        {
+            GRAPH: head_graph(head.features), WEIGHTS: npy_bytes(head.weights), BIAS: npy_bytes(head.bias),
+            **_live_base(head, dataset, texts),
+        },
         {
             "kind": head.kind, "categories": list(categories), "encoder_sha256": dataset.encoder_sha,
             "temperature": head.temperature, "preprocessing": {"normalise": "unit"},
         },
     )  # fmt: skip
-    return bundle, parity
+
+
+def _live_base(head: TrainedHead, dataset: Dataset, texts: list[NDArray[np.float32]]) -> dict[str, bytes]:
+    """The file from which the head goes on following labels; none for a head that no labels have shaped."""
+    if "ridge" not in head.hyperparameters.get("members", {}):
+        return {}
+    rows = [(r, x) for r, x in zip(dataset.rows, dataset.x, strict=True) if r.fold == Fold.TRAIN]
+    held = [held_from(Change(r.revision, str(r.inquiry), r.category, x, r.weight), live=False) for r, x in rows]
+    prototypes = np.stack([zero_shot.prototype(t) for t in texts])
+    return {LIVE_FILE: LiveBase.of(head, held, prototypes=prototypes).to_bytes()}
 
 
 def _judge(
-    running: jobs.Running,
-    run: TrainingRun,
-    snapshot: Snapshot,
-    dataset: Dataset,
-    head: TrainedHead,
-    bundle: Bundle,
-    parity: float,
+    running: jobs.Running, run: TrainingRun, snapshot: Snapshot, dataset: Dataset, head: TrainedHead, bundle: Bundle
 ) -> dict[str, Any]:
     """Register the version, hold it against the one that serves, and promote it or say why not; fenced throughout."""
-    candidate = gates.Candidate(head=head, categories=bundle.categories, parity=parity, bundle_bytes=bundle.size)
-    results = gates.judge(candidate, dataset=dataset, serving=_serving(dataset))
+    evidence, results = judged(dataset, head, bundle.sha256)
+    measured = {} if evidence is None else {**metrics(head, evidence), "labels": len(dataset.rows)}
     passed = all(r.passed for r in results)
+    lineage = _lineage(run, snapshot, head, bundle)
+    follower = _replayed(dataset, bundle, lineage) if passed else None
     with transaction.atomic():
         running.hold()
         model = registry.register(
             project_id=dataset.project_id, bundle=bundle, encoder_sha=dataset.encoder_sha,
-            metrics=gates.metrics(candidate, dataset), gates=[asdict(r) for r in results],
-            stage=Stage.STAGING if passed else Stage.REJECTED,
-            lineage={
-                "weights": bundle.sha256, "data": snapshot.sha256, "labels": snapshot.labels, "hyperparameters": head.hyperparameters,
-                "environment": run.environment, "seed": run.seed, "run": run.pk,
-            },
+            metrics=measured, gates=[asdict(r) for r in results],
+            stage=Stage.STAGING if passed else Stage.REJECTED, lineage=lineage,
         )  # fmt: skip
         if passed:
             registry.promote(version_id=model.pk)
+        if follower is not None:
+            follower.adopt(model)
         TrainingRun.objects.filter(pk=run.pk).update(
             state=RunState.PROMOTED if passed else RunState.REJECTED, model=model, metrics=model.metrics,
             hyperparameters=head.hyperparameters, finished_at=timezone.now(),
@@ -139,7 +149,20 @@ def _judge(
     return {"run": run.pk, "state": RunState.PROMOTED if passed else RunState.REJECTED, "model": model.number}
 
 
-def _serving(dataset: Dataset) -> gates.Serving | None:
-    """The version in production with its head, or None; a damaged bundle cannot be compared with."""
-    model: ModelVersion | None = registry.in_production(project_id=dataset.project_id, encoder_sha=dataset.encoder_sha)
-    return gates.Serving.load(model) if model else None
+def _lineage(run: TrainingRun, snapshot: Snapshot, head: TrainedHead, bundle: Bundle) -> dict[str, Any]:
+    """The five parts of a run, and under which ids its categories were known."""
+    ids = Category.objects.filter(project_id=run.project_id, key__in=bundle.categories)
+    return {
+        "weights": bundle.sha256, "data": snapshot.sha256, "labels": snapshot.labels, "hyperparameters": head.hyperparameters,
+        "environment": run.environment, "seed": run.seed, "run": run.pk, "category_ids": dict(ids.values_list("key", "pk")),
+    }  # fmt: skip
+
+
+def _replayed(dataset: Dataset, bundle: Bundle, lineage: dict[str, Any]) -> Follower | None:
+    """The new head with the labels that moved while it was trained, ready to be published together with it."""
+    version = ModelVersion(
+        project_id=dataset.project_id, encoder_sha=dataset.encoder_sha, manifest_sha=bundle.sha256, lineage=lineage
+    )
+    if LIVE_FILE not in bundle.manifest["files"] or not behind(version):
+        return None
+    return Follower.prepared(version, LiveState())

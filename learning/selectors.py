@@ -24,7 +24,7 @@ from labeling.models import (
     TaskState,
 )
 from learning.models import RunState, TrainingRun
-from serving.models import DecisionRecord, ModelVersion, Stage
+from serving.models import DecisionRecord, LiveState, ModelVersion, Stage
 
 Z95 = 1.959963984540054
 # Fewer audited answers than this say too little about accuracy to show a figure without a warning.
@@ -204,6 +204,17 @@ def models(*, project_id: int, limit: int = 20) -> list[ModelVersion]:
 
 def live_models(*, project_id: int) -> list[ModelVersion]:
     return list(ModelVersion.objects.filter(project_id=project_id, stage=Stage.PRODUCTION).order_by("-promoted_at"))
+
+
+def frozen_heads(*, project_id: int) -> list[LiveState]:
+    """Versions in production whose live labels are held back, longest first."""
+    rows = LiveState.objects.filter(model__project_id=project_id, model__stage=Stage.PRODUCTION).exclude(frozen="")
+    return list(rows.select_related("model").order_by("frozen_at"))
+
+
+def live_states(*, project_id: int) -> dict[int, LiveState]:
+    """By version: how far those that ever served have followed labels."""
+    return LiveState.objects.filter(model__project_id=project_id).in_bulk()
 
 
 def jobs(*, project_id: int, limit: int = 8) -> list[Job]:

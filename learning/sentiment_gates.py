@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learning.core.calibration import paired_difference
-from learning.gates import Result
+from learning.gates.result import Result
 from serving.anchors import NEGATIVE, NEUTRAL, POSITIVE, opinions
 from serving.artifacts import CorruptBundle
 from serving.comments import Reader

@@ -33,6 +33,14 @@ def rescore(running: jobs.Running) -> dict[str, Any]:
     return {"rescored": rescore_tasks(project_id=running.job.project_id)}
 
 
+@jobs.handler("erase", queue="bulk")
+def erase(running: jobs.Running) -> dict[str, Any]:
+    """Erase a customer everywhere; the result is the receipt."""
+    from learning.erasure import erase as erase_everywhere  # scipy is loaded by the learner alone
+
+    return erase_everywhere(running)
+
+
 @outbox.consumer("label.resolved", name="learning.new_labels")
 def on_label(event: OutboxEvent) -> None:
     train_if_due(project_id=event.project_id)

@@ -46,7 +46,7 @@ def decision(request: HttpRequest, who: Visitor, inquiry_id: uuid.UUID) -> HttpR
     found = record.first()
     if found is None:
         raise Http404(_("There is no such decision in this project."))
-    names = labeling_selectors.category_names(project_id=who.project.pk)
+    names = labeling_selectors.category_names(project_id=who.project.pk, revision=who.project.revision)
     ranked = sorted(found.probabilities.items(), key=lambda kv: -kv[1])[:3]
     return render(
         request, "learning/decision.html",

@@ -134,7 +134,7 @@ def _story(found: Inquiry) -> dict[str, Any]:
     decision = getattr(found, "decision", None)  # an imported inquiry was never decided about
     if decision is not None:
         what = f"decided: {decision.decision}"
-        history.append({"at": decision.decided_at, "what": what, "model": decision.model_name})
+        history.append({"at": decision.decided_at, "what": what, "model": decision.model_name, "delta": decision.delta})
     reply: dict[str, Any] | None = {"id": found.reply.pk, "text": found.reply.text} if found.reply else None
     for escalation in found.escalations.order_by("opened_at"):
         history.append({"at": escalation.opened_at, "what": "escalated", "reasons": escalation.reasons})

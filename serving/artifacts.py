@@ -227,6 +227,19 @@ def _publish(staging: Path, target: Path) -> None:
     _sync_directory(target.parent)
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Make a file visible whole or not at all, and durable before it is visible."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
+    os.close(handle)
+    try:
+        _write_durably(Path(name), data)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
 def _write_durably(path: Path, data: bytes) -> None:
     with path.open("wb") as handle:
         handle.write(data)

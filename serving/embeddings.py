@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from feedback.models import Inquiry
@@ -14,13 +14,18 @@ from serving.served import served
 BATCH = 256
 
 
-def embed_missing(*, project_id: int, report: Callable[[int], None] = lambda done: None) -> int:
-    """Embed the inquiries of a project that their language's encoder has not seen; returns how many."""
+def embed_missing(
+    *,
+    project_id: int,
+    report: Callable[[int], None] = lambda done: None,
+    only: Iterable[uuid.UUID] | None = None,
+) -> int:
+    """Embed the inquiries of a project (or `only` these of them) that their language's encoder has not seen; returns how many."""
     done = 0
     installed = [served.encoder_for("a")[0].sha256, served.encoder("ngram").sha256]
+    wanted = Inquiry.objects.filter(project_id=project_id, **({} if only is None else {"pk__in": list(only)}))
     missing = (
-        Inquiry.objects.filter(project_id=project_id)
-        .exclude(embeddings__encoder_sha__in=installed)
+        wanted.exclude(embeddings__encoder_sha__in=installed)
         .order_by("pk")
         .values_list("pk", "text", "locale")
         .iterator(chunk_size=BATCH)

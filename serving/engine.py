@@ -40,6 +40,8 @@ class ServedHead:
     categories: tuple[str, ...]
     name: str
     model_id: int | None = None
+    manifest_sha: str = ""
+    delta: int = 0  # how far it has followed labels since the version was made
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Desk:
     signature: str = ""
     order_templates: tuple[str, ...] = ()
     heads: Mapping[str, ServedHead] = field(default_factory=dict)  # by encoder sha256
+    deltas: str = ""  # which weight deltas the heads have
 
     def reply_to(self, category: str, locale: str) -> ReplyInfo | None:
         """The active reply in the locale, its language, or English."""
@@ -82,6 +85,7 @@ class Prediction:
     encoder_sha: str
     model_id: int | None
     model_name: str
+    delta: int = 0
 
     @property
     def margin(self) -> float:
@@ -114,6 +118,7 @@ def _one(
         encoder_sha=encoder.sha256,
         model_id=served.model_id,
         model_name=served.name,
+        delta=served.delta,
     )
 
 

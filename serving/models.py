@@ -68,6 +68,51 @@ class ModelVersion(models.Model):
         return f"{self.project} v{self.number}"
 
 
+class LiveState(models.Model):
+    """How far a version has followed labels since it was made, and who may publish its next delta."""
+
+    class Wish(models.TextChoices):
+        NONE = "", "Nothing"
+        CHECK = "check", "Publish again if the guard set agrees by now"
+        ACCEPT = "accept", "Publish again, and judge from here on"
+        RECOUNT = "recount", "Compare all labels: some may have been erased"
+
+    model = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, primary_key=True, related_name="live")
+    # The delta that is served: its number (0: the base itself) and the hash of its bytes.
+    number = models.PositiveIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, default="", blank=True)
+    changes = models.PositiveIntegerField(default=0, help_text="Label changes since the base that are served.")
+    guard_accuracy = models.FloatField(null=True)
+    published_at = models.DateTimeField(null=True)
+    # Only who holds this token may publish; a new owner replaces it.
+    token = models.UUIDField(null=True)
+    frozen = models.TextField(default="", blank=True, help_text="Why nothing is published any more.")
+    frozen_at = models.DateTimeField(null=True)
+    # A person accepted a drop on the guard set: labels settled until then are judged no more.
+    accepted_at = models.DateTimeField(null=True)
+    wish = models.CharField(max_length=8, choices=Wish, default=Wish.NONE, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.model} delta {self.number}"
+
+
+class Delta(models.Model):
+    """One published delta: what an answer recorded as (version, delta number) was given with."""
+
+    model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="deltas")
+    number = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64)
+    changes = models.PositiveIntegerField()
+    guard_accuracy = models.FloatField(null=True)
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "number"], name="delta_number_once")]
+
+    def __str__(self) -> str:
+        return f"{self.model} delta {self.number}"
+
+
 class DecisionRecord(models.Model):
     """What the service decided about an inquiry, by which version and with what probabilities; never changed afterwards."""
 

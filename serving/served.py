@@ -1,8 +1,9 @@
 """What this process serves: encoders, and a desk per project that follows promotions and settings without a restart.
 
-A background thread looks every `ENSO_MODEL_POLL_SECONDS` whether a project's revision or production versions moved, builds
-the new desk beside the old one and swaps the reference: a request in flight keeps the desk that it began with. A
-bundle that does not verify is refused, said in the log and in `refused`, and the one in service stays.
+A background thread looks every `ENSO_MODEL_POLL_SECONDS` whether a project's revision, production versions or weight
+deltas moved, builds the new desk beside the old one and swaps the reference: a request in flight keeps the desk that it
+began with. A new delta alone costs no more than reading it. A bundle or delta that does not verify is refused, said in the
+log and in `refused`, and what is in service stays.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from feedback.models import Category, Project, Reply
 from serving import engine, zero_shot
 from serving.anchors import inquiries
 from serving.artifacts import CorruptBundle
+from serving.deltas import load as load_delta
 from serving.encoder import Encoder, NgramEncoder, language_of, load_encoder
 from serving.engine import CategoryInfo, Desk, ReplyInfo, ServedHead
 from serving.head import OnnxHead
@@ -32,8 +35,10 @@ from serving.sentiment import ToneHead, from_anchors
 log = logging.getLogger(__name__)
 
 _SIGNATURES = """
-SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), '')
+SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), ''),
+    coalesce(string_agg(l.model_id || ':' || l.number || ':' || l.sha256, ',' ORDER BY m.id) FILTER (WHERE l.number > 0), '')
 FROM feedback_project p LEFT JOIN serving_modelversion m ON m.project_id = p.id AND m.stage = 'production'
+LEFT JOIN serving_livestate l ON l.model_id = m.id
 WHERE p.id = ANY(%s) GROUP BY p.id
 """
 
@@ -84,7 +89,7 @@ class Served:
             return known
         with self._lock:
             if project_id not in self._desks:
-                self._desks[project_id] = self._build(project_id, _signatures([project_id]).get(project_id, ""))
+                self._desks[project_id] = self._build(project_id, _signatures([project_id]).get(project_id, ("", "")))
             if settings.ENSO_MODEL_POLL_SECONDS > 0:  # 0: whoever changes something calls `refresh`
                 self._watch()
             return self._desks[project_id]
@@ -122,12 +127,15 @@ class Served:
         return [np.stack([self._texts[encoder.sha256, t] for t in c.texts]) for c in desk.categories.values()]
 
     def refresh(self) -> None:
-        """Rebuild the desks whose settings or production versions moved."""
-        for project_id, signature in _signatures(list(self._desks)).items():
-            if self._desks[project_id].signature != signature:
-                desk = self._build(project_id, signature)
-                with self._lock:
-                    self._desks[project_id] = desk
+        """Rebuild the desks whose settings or production versions moved; where only weights did, swap these."""
+        for project_id, (signature, deltas) in _signatures(list(self._desks)).items():
+            desk = self._desks.get(project_id)
+            if desk is None or (desk.signature, desk.deltas) == (signature, deltas):
+                continue
+            moved = desk.signature != signature
+            fresh = self._build(project_id, (signature, deltas)) if moved else self._followed(desk, deltas)
+            with self._lock:
+                self._desks[project_id] = fresh
 
     def forget(self) -> None:
         """Start anew (tests, and processes that forked)."""
@@ -139,7 +147,7 @@ class Served:
         head = zero_shot.ZeroShotHead.of(self.prototypes(desk, encoder))
         return ServedHead(head, tuple(desk.categories), "category-texts")
 
-    def _build(self, project_id: int, signature: str) -> Desk:
+    def _build(self, project_id: int, signs: tuple[str, str]) -> Desk:
         project = Project.objects.get(pk=project_id)
         categories = {c.key: _category(c) for c in Category.objects.filter(project=project, archived_at=None)}
         replies = {
@@ -150,27 +158,47 @@ class Served:
             project.confidence_threshold, project.anger_threshold, project.answers_by_hand, project.audit_rate
         )
         desk = Desk(
-            project.pk, project.slug, policy, project.overlap, categories, replies, signature, tuple(project.order_templates),
-            self._heads(project_id),
+            project.pk, project.slug, policy, project.overlap, categories, replies, signs[0],
+            tuple(project.order_templates), self._heads(project_id, frozenset(categories)),
         )  # fmt: skip
+        desk = self._followed(desk, signs[1])
         for sha in desk.heads:
             log.info("project %s serves %s for encoder %s", project.slug, desk.heads[sha].name, sha[:8])
         return desk
 
-    def _heads(self, project_id: int) -> dict[str, ServedHead]:
+    def _followed(self, desk: Desk, deltas: str) -> Desk:
+        """The same desk with the weights of these deltas; one that cannot be read is looked for again."""
+        wanted = {int(pk): (int(number), sha) for pk, number, sha in (d.split(":") for d in deltas.split(",") if d)}
+        heads, complete = dict(desk.heads), True
+        for encoder_sha, served_head in desk.heads.items():
+            number, sha256 = wanted.get(served_head.model_id or 0, (0, ""))
+            if number <= served_head.delta or not isinstance(served_head.head, OnnxHead):
+                continue
+            try:
+                delta = load_delta(manifest_sha=served_head.manifest_sha, number=number, sha256=sha256)
+                head = _known(served_head.head.with_delta(delta), frozenset(desk.categories))
+            except (CorruptBundle, ValueError) as error:
+                complete = False
+                self.refused[served_head.model_id or 0] = str(error)
+                log.error("a delta is refused, the weights in service stay: %s", error)
+                continue
+            heads[encoder_sha] = replace(served_head, head=head, categories=head.categories, delta=number)
+        return replace(desk, heads=heads, deltas=deltas if complete else desk.deltas)
+
+    def _heads(self, project_id: int, categories: frozenset[str]) -> dict[str, ServedHead]:
         heads: dict[str, ServedHead] = {}
         present = self._desks.get(project_id)
         for version in ModelVersion.objects.filter(project_id=project_id, stage=Stage.PRODUCTION):
             try:
-                bundle = open_bundle(version)
-                head = OnnxHead.load(bundle)
+                head = _known(OnnxHead.load(open_bundle(version)), categories)
             except CorruptBundle as error:
                 self.refused[version.pk] = str(error)
                 log.error("version %s is refused, the one in service stays: %s", version, error)
                 if present and version.encoder_sha in present.heads:
                     heads[version.encoder_sha] = present.heads[version.encoder_sha]
                 continue
-            heads[version.encoder_sha] = ServedHead(head, tuple(bundle.categories), f"v{version.number}", version.pk)
+            name = f"v{version.number}"
+            heads[version.encoder_sha] = ServedHead(head, head.categories, name, version.pk, version.manifest_sha)
         return heads
 
     def _watch(self) -> None:
@@ -190,10 +218,19 @@ class Served:
                 connection.close()
 
 
-def _signatures(project_ids: list[int]) -> dict[int, str]:
+def _signatures(project_ids: list[int]) -> dict[int, tuple[str, str]]:
+    """What each project serves: settings and versions, and how far these have followed labels."""
     with connection.cursor() as cursor:
         cursor.execute(_SIGNATURES, [project_ids])
-        return dict(cursor.fetchall())
+        return {pk: (signature, deltas) for pk, signature, deltas in cursor.fetchall()}
+
+
+def _known(head: OnnxHead, categories: frozenset[str]) -> OnnxHead:
+    """The head without categories that the project has archived: nothing is answered with them."""
+    at = [i for i, key in enumerate(head.categories) if key in categories]
+    if not at or len(at) == len(head.categories):
+        return head
+    return head.with_weights(head.weights[:, at], head.bias[at], categories=[head.categories[i] for i in at])
 
 
 def _category(c: Category) -> CategoryInfo:

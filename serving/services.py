@@ -121,8 +121,8 @@ def _write(
             inquiry=inquiry, reasons=list(decision.reasons), sentiment=p.sentiment
         ).pk
     DecisionRecord.objects.create(
-        inquiry=inquiry, model_id=p.model_id, model_name=p.model_name, encoder_sha=p.encoder_sha, category_id=category_id,
-        confidence=p.confidence, probabilities=p.probabilities, sentiment=p.sentiment, decision=decision.decision,
+        inquiry=inquiry, model_id=p.model_id, model_name=p.model_name, delta=p.delta, encoder_sha=p.encoder_sha,
+        category_id=category_id, confidence=p.confidence, probabilities=p.probabilities, sentiment=p.sentiment, decision=decision.decision,
         reasons=list(decision.reasons), audit=decision.audit, propensity=desk.policy.audit_rate, answer=answer,
     )  # fmt: skip
     outbox.publish(kind="inquiry.decided", project_id=desk.project_id, payload={"inquiry": str(inquiry.pk)})

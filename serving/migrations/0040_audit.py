@@ -8,8 +8,8 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0050_audit'),
-        ('serving', '0001_initial'),
+        ('feedback', '0045_project_archived'),
+        ('serving', '0020_live_heads'),
     ]
 
     operations = [

@@ -74,3 +74,15 @@ def test_the_document_is_served(client):
     answer = client.get("/api/schema?format=json", headers={"Accept": "application/vnd.oai.openapi+json"})
     assert answer.status_code == 200
     assert "/api/v1/inquiries" in answer.json()["paths"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("nothing/here", 404), ("inquiries/no-uuid", 404), ("jobs?project=%00", 400), ("webhooks?project=%00", 400)],
+)
+def test_an_address_that_fits_nothing_is_a_problem_too(client, key, path, status):
+    answer = client.get(f"/api/v1/{path}", headers={"Authorization": f"Api-Key {key}"})
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer["X-Request-Id"]

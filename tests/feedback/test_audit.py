@@ -18,6 +18,7 @@ from labeling import queue, services
 from labeling.models import Annotation, Escalation, Label
 from serving import registry
 from serving.models import ModelVersion
+from tests.browser.scene import close_case
 from tests.conftest import make_key, make_person
 from tests.test_permissions import make_task
 
@@ -179,9 +180,7 @@ def test_no_text_of_anybody_is_ever_in_the_audit_so_erasing_it_erases_it(project
         guideline=f"G {marker}", description=f"D {marker}", examples=[f"E {marker}"]
     )
     case = services.open_escalation(inquiry=inquiry, reasons=[{"code": "app", "detail": marker}], priority=1.0)
-    services.resolve_escalation(
-        escalation_id=case.pk, agent_id=expert.pk, category_id=category.pk, reply_text=f"Dear {marker}"
-    )
+    close_case(case, expert, key=category.key, reply=f"Dear {marker}")
     User.objects.filter(pk=expert.pk).update(email=f"{marker.replace(' ', '.')}@shop.example")
     Inquiry.objects.filter(pk=inquiry.pk).update(text=f"Edited {marker}", metadata={"note": marker})
     assert marker in Inquiry.objects.get(pk=inquiry.pk).text

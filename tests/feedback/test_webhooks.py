@@ -18,7 +18,7 @@ from feedback.models import Notice, NoticeState, OutboxEvent, Role, Webhook
 from feedback.problems import Problem
 from labeling import services as labeling_services
 from labeling.models import LabelSource
-from tests.browser.scene import inquire
+from tests.browser.scene import close_case, inquire
 from tests.conftest import make_key, make_person
 
 
@@ -165,10 +165,7 @@ def test_escalations_are_told_when_they_open_and_when_they_are_answered(hook, pr
     inquiry = inquire(project, "I am angry")
     opened = labeling_services.open_escalation(inquiry=inquiry, reasons=[{"code": "angry"}], priority=1.0)
     labeling_services.open_escalation(inquiry=inquiry, reasons=[{"code": "angry"}], priority=1.0)
-    category = project.categories.get(key="refund")
-    labeling_services.resolve_escalation(
-        escalation_id=opened.pk, agent_id=agent.pk, category_id=category.pk, reply_text="Sorry."
-    )
+    close_case(opened, agent, reply="Sorry.")
     outbox.relay()
     notices.send_due()
     told = [json.loads(body) for _, body in receiver.got]

@@ -15,7 +15,7 @@ from compose_spec import PyCompose
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-OURS = {"migrate", "web", "worker", "learner", "beat"}
+OURS = {"migrate", "web", "worker", "learner", "live", "beat"}
 THEIRS = {"postgres": "postgres:17", "redis": "redis:7"}
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config import assets, embedded, stack
 
-PARTS = ("web", "worker", "learner", "beat")
+PARTS = ("web", "worker", "learner", "live", "beat")
 
 
 class Command(BaseCommand):

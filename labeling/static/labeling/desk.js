@@ -268,6 +268,31 @@ class Desk {
     this.advance();
   }
 
+  /** An expert finds that no category fits. */
+  none() {
+    const item = this.current;
+    if (!item) return;
+    const seconds = Math.min(86_400, Math.round((performance.now() - item.shown) / 100) / 10);
+    this.#keep(item, "annotations", { token: item.token, category: null, saw_suggestion: item.saw, seconds }, null, "none");
+    this.advance();
+  }
+
+  /** An expert amends a guideline and has the item answered anew. */
+  async giveBack() {
+    const item = this.current;
+    const dialog = $("return-dialog");
+    if (!item || !dialog) return;
+    const [category, text] = [dialog.querySelector("select"), dialog.querySelector("textarea")];
+    const fill = () => (text.value = categories.get(category.value)?.guideline ?? "");
+    category.onchange = fill;
+    fill();
+    if (!(await ask(dialog)) || this.current !== item || !text.value.trim()) return;
+    const guideline = text.value.trim();
+    categories.get(category.value).guideline = guideline;
+    this.#keep(item, "return", { token: item.token, category: category.value, guideline }, null, "return");
+    this.advance();
+  }
+
   async flag() {
     const item = this.current;
     if (!item) return;
@@ -364,7 +389,8 @@ function ask(dialog) {
   return new Promise((resolve) => {
     const digits = (event) => {
       const button = dialog.querySelectorAll(".choice")[Number(event.key) - 1];
-      if (data.shortcuts.on && /^[1-9]$/.test(event.key) && !event.isComposing && button) button.click();
+      const writing = event.target.closest("textarea, select");
+      if (data.shortcuts.on && /^[1-9]$/.test(event.key) && !event.isComposing && button && !writing) button.click();
     };
     dialog.addEventListener("keydown", digits);
     dialog.addEventListener(
@@ -395,6 +421,8 @@ const actions = {
   undo: () => desk.undo(),
   guideline: () => desk.guideline(),
   suggestion: () => desk.suggest(),
+  none: () => desk.none(),
+  return: () => desk.giveBack(),
   keep: () => desk.keep(),
   filter: () => $("filter")?.focus(),
   overlay: () => $("overlay").showModal(),

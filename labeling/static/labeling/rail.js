@@ -24,7 +24,7 @@ export class Rail {
     if (!response?.ok) return;
     const got = await response.json();
     this.figures = got;
-    if (!this.rows.length) this.rows = got.recent.map((r) => ({ ...r, kind: "answer", state: r.extra ? "extra" : "saved" }));
+    if (!this.rows.length) this.rows = got.recent.map((r) => ({ ...r, kind: r.category ? "answer" : "none", state: r.extra ? "extra" : "saved" }));
     this.#draw();
   }
 
@@ -44,7 +44,7 @@ export class Rail {
 
   /** The newest row that can be taken back, or the one on `task`. */
   undoable(task) {
-    return this.rows.find((r) => r.kind !== "escalate" && r.state !== "bad" && (task === null || r.task === task));
+    return this.rows.find((r) => !["escalate", "return"].includes(r.kind) && r.state !== "bad" && (task === null || r.task === task));
   }
 
   sent(entry, result) {

@@ -14,13 +14,15 @@ waits for the next base version and its gates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from learning.core.calibration import fit_temperature
+from learning.core.heads.base import LiveBase, counted
 from learning.core.heads.guard import Guard
-from learning.core.heads.journal import Change, Held, Journal, Limits
+from learning.core.heads.journal import Change, Held, Journal, Limits, held_from
 from learning.core.heads.online import OnlineRidge
 from learning.core.heads.prior import normalised
 from learning.core.heads.ridge import RidgeStatistics
@@ -30,7 +32,6 @@ from serving.head import HeadDelta
 Matrix = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Known = tuple[npt.ArrayLike, Sequence[str]]  # embeddings [n, d] and category keys [n]
-CHUNK = 2048
 DEFAULT_LIMITS = Limits()
 
 
@@ -39,41 +40,49 @@ class LiveHead:
 
     def __init__(
         self,
-        head: TrainedHead,
+        base: LiveBase,
         labels: Iterable[Change],
         *,
-        base: str,
-        prototypes: npt.ArrayLike | None = None,
+        name: str,
         guard: Known | None = None,
         calibration: Known | None = None,
         limits: Limits = DEFAULT_LIMITS,
-        live_share: float = LIVE_SHARE,
+        number: int = 0,
     ) -> None:
-        """``labels`` are those that ``head`` was trained on, ``prototypes`` [K, d] its category texts.
+        """``labels`` are those that the base was trained on, ``name`` its manifest hash, ``number`` its last delta.
 
-        ``guard`` and ``calibration`` hold labels that train nothing. A head without a ridge part is corrected with
-        ``live_share``. Raises ValueError where no ridge was ever cross-validated (a head made of category texts alone):
-        such a head is trained anew in no time.
+        ``guard`` and ``calibration`` hold labels that train nothing.
         """
-        chosen = head.hyperparameters.get("members", {}).get("ridge")
-        if chosen is None:
-            raise ValueError(f"a head of kind {head.kind} has no ridge that could follow labels")
-        self.base, self.limits, self.features = base, limits, head.features
-        self.number, self.temperature, self.frozen = 0, head.temperature, ""
-        self._gain = head.shares.get("ridge", live_share) / chosen["temperature"]
-        self._pseudo = _pseudo_rows(head, prototypes)
+        self.base, self.limits, self.features = name, limits, base.features
+        self.number, self.temperature, self.frozen = number, base.temperature, ""
+        self._gain, self._pseudo = base.gain, list(base.pseudo)
         self.journal = Journal(labels, limits)
-        self._online = OnlineRidge(self._counted(head.categories), chosen["lambda"])
-        self._prior = _prior_part(head)
-        self._fixed = np.concatenate([head.weights - self._gain * self._online.weights, head.bias[None]])
-        self._fixed[-1 - self.features.dimension : -1] -= self._prior
-        known_x, known_y = guard or (np.zeros((0, head.features.dimension)), [])
-        self._guard = Guard(head.features, known_x, known_y, margin=limits.margin)
+        self._online = OnlineRidge(self._counted(base.categories), base.lam)
+        self._prior, self._fixed = base.prior, base.fixed
+        known_x, known_y = guard or (np.zeros((0, self.features.dimension)), [])
+        self._guard = Guard(self.features, known_x, known_y, margin=limits.margin)
         self._calibration = calibration
         self._recompose()
         self._guard.accept(self._right())
         self._changed = self._uncalibrated = 0
         self.delta = self._delta()
+
+    @classmethod
+    def of(
+        cls,
+        head: TrainedHead,
+        labels: Iterable[Change],
+        *,
+        name: str,
+        prototypes: npt.ArrayLike | None = None,
+        live_share: float = LIVE_SHARE,
+        **options: Any,
+    ) -> LiveHead:
+        """From a head that has just been trained on ``labels`` (see `LiveBase.of`)."""
+        known = list(labels)
+        held = (held_from(change, live=False) for change in known)
+        base = LiveBase.of(head, held, prototypes=prototypes, live_share=live_share)
+        return cls(base, known, name=name, **options)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -117,6 +126,21 @@ class LiveHead:
             return False
         self._follow(*taken)
         return True
+
+    def apply_all(self, changes: Sequence[Change]) -> int:
+        """Take many changes over; where a refit costs less than following each, by one. Returns how many were new."""
+        if len(changes) <= self.features.width // 8:
+            return sum(self.apply(change) for change in changes)
+        taken = sum(self.journal.take(change) is not None for change in changes)
+        if taken:
+            self._online = OnlineRidge(self._counted(self.categories), self._online.lam)
+            self._changed += taken
+            self._recompose()
+        return taken
+
+    def expect_delta(self) -> None:
+        """Publish next time even where no label changes: what is served is not what this head started from."""
+        self._changed += 1
 
     def publish(self) -> HeadDelta:
         """The delta to be served: a new one if something changed and the guard set agrees, else the last good one."""
@@ -216,16 +240,7 @@ class LiveHead:
         return self._counted(self.categories).solve(self._online.lam)
 
     def _counted(self, categories: Sequence[str]) -> RidgeStatistics:
-        """Statistics of all labels and category texts, from scratch."""
-        made = RidgeStatistics(self.features.width, categories)
-        for row, key, weight in self._pseudo:
-            made.add(self.features(row), made.index(key), weight)
-        held = list(self.journal)
-        for at in range(0, len(held), CHUNK):
-            part = held[at : at + CHUNK]
-            phi = self.features(np.stack([h.embedding for h in part]))
-            made.add(phi, np.array([made.index(h.category) for h in part]), [h.weight for h in part])
-        return made
+        return counted(self.features, categories, self._pseudo, self.journal)
 
     def _follow(self, before: Held | None, after: Held | None) -> None:
         """Bring the solution from one state of a label to the other."""
@@ -277,24 +292,7 @@ class LiveHead:
         return HeadDelta(self.base, self.number, self.categories, weights, self._bias, self.temperature)
 
 
-def _prior_part(head: TrainedHead) -> Matrix:
-    """[d, K]: the prototypes as they count for the embedding's own columns of the features."""
-    if "prior" not in head.parts:
-        return np.zeros((head.features.dimension, len(head.categories)))
-    return head.shares["prior"] * head.parts["prior"][-1 - head.features.dimension : -1]
-
-
 def _middle(columns: Matrix) -> Matrix:
     """The direction between columns, as long as the longest of them: a prototype must not win by its length."""
     direction = normalised(columns.sum(axis=1)[None])[0]
     return np.asarray(direction * np.linalg.norm(columns, axis=0).max(), dtype=np.float64)
-
-
-def _pseudo_rows(head: TrainedHead, prototypes: npt.ArrayLike | None) -> list[tuple[Matrix, str, float]]:
-    weights = head.hyperparameters.get("pseudo_weights")
-    if not weights:
-        return []
-    if prototypes is None:
-        raise ValueError("the head was trained with category texts: their prototypes are needed")
-    rows = dict(zip(head.categories, normalised(prototypes), strict=True))
-    return [(rows[key], key, float(weight)) for key, weight in weights.items() if weight > 0]

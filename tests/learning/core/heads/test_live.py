@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from learning.core.calibration import softmax
 from learning.core.export import head_graph
-from learning.core.heads.journal import Change, Limits
+from learning.core.heads.base import LiveBase
+from learning.core.heads.journal import Change, Limits, held_from
 from learning.core.heads.live import LiveHead
 from learning.core.heads.training import TrainedHead, train_heads
 from serving.head import HeadDelta, OnnxHead
@@ -37,7 +38,7 @@ def world(*, names: bool = True) -> tuple[TrainedHead, list[Change], np.ndarray]
 
 def live(*, names: bool = True, **options: object) -> LiveHead:
     head, labels, directions = world(names=names)
-    return LiveHead(head, labels, base="b" * 64, prototypes=directions, **{"limits": FREE, **options})
+    return LiveHead.of(head, labels, name="b" * 64, prototypes=directions, **{"limits": FREE, **options})
 
 
 def fresh(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -219,7 +220,7 @@ def test_labels_of_the_base_can_be_forgotten_too() -> None:
     head, labels, directions = world()
     given = live()
     given.forget([f"base{i}" for i in range(40)])
-    never = LiveHead(head, labels[40:], base="b" * 64, prototypes=directions, limits=FREE)
+    never = LiveHead.of(head, labels[40:], name="b" * 64, prototypes=directions, limits=FREE)
     assert np.abs(given.ridge_weights - never.ridge_weights).max() <= 1e-9
 
 
@@ -282,25 +283,55 @@ def test_a_head_without_a_ridge_cannot_follow_labels() -> None:
     _, _, directions = world()
     prior = train_heads(np.zeros((0, D)), [], categories=KEYS, prior_prototypes=directions)
     with pytest.raises(ValueError, match="of kind prior has no ridge"):
-        LiveHead(prior, [], base="b", prototypes=directions)
+        LiveHead.of(prior, [], name="b", prototypes=directions)
 
 
 def test_any_head_over_the_same_features_follows_labels() -> None:
     head, labels, directions = world()
     other = replace(head, kind="stack", parts={}, shares={}, weights=head.weights * 0.7)
-    given, (x, y) = LiveHead(other, labels, base="b", prototypes=directions, limits=FREE), fresh(30)
+    given, (x, y) = LiveHead.of(other, labels, name="b", prototypes=directions, limits=FREE), fresh(30)
     assert np.abs(given.weights[0] - other.weights).max() < 1e-12
     for i in range(30):
         given.apply(Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]))
     gain = 0.5 / head.hyperparameters["members"]["ridge"]["temperature"]
-    start = LiveHead(other, labels, base="b", prototypes=directions).ridge_weights
+    start = LiveHead.of(other, labels, name="b", prototypes=directions).ridge_weights
     assert given.weights[0] == pytest.approx(other.weights + gain * (given.refitted() - start), abs=1e-9)
+
+
+def test_a_head_of_category_texts_that_won_against_a_ridge_starts_as_it_was_trained() -> None:
+    head, labels, directions = world()
+    parts = {"prior": head.parts["prior"]}
+    theta = parts["prior"]
+    prior = replace(head, kind="prior", parts=parts, shares={"prior": 1.0}, weights=theta[:-1], bias=theta[-1])
+    given = LiveHead.of(prior, labels, name="b", prototypes=directions, limits=FREE)
+    assert np.abs(given.weights[0] - prior.weights).max() < 1e-9
+
+
+def test_a_base_is_read_back_as_it_was_written() -> None:
+    head, labels, directions = world()
+    base = LiveBase.of(head, [held_from(c, live=False) for c in labels], prototypes=directions)
+    again = LiveBase.from_bytes(base.to_bytes())
+    first, second = (LiveHead(b, labels, name="b") for b in (base, again))
+    assert np.array_equal(first.weights[0], second.weights[0])
+    with pytest.raises(ValueError, match="cut off or changed"):
+        LiveBase.from_bytes(base.to_bytes()[:-8])
+
+
+def test_many_changes_at_once_equal_the_same_changes_one_by_one() -> None:
+    (x, y), first, second = fresh(60), live(), live()
+    journal = [Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]) for i in range(60)]
+    for change in journal:
+        first.apply(change)
+    assert second.apply_all(journal) == 60
+    assert second.apply_all(journal) == 0
+    assert np.abs(first.ridge_weights - second.ridge_weights).max() < 1e-10
+    assert second.publish().number == 1
 
 
 def test_category_texts_that_the_base_was_trained_with_are_needed() -> None:
     head, labels, _ = world()
     with pytest.raises(ValueError, match="prototypes are needed"):
-        LiveHead(head, labels, base="b")
+        LiveHead.of(head, labels, name="b")
 
 
 class Journey(RuleBasedStateMachine):
