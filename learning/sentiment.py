@@ -39,18 +39,23 @@ from serving.served import served
 SEED = 0
 MOST = 10_000  # the newest pairs
 FEWEST = 30  # fewer cannot say what the anchors have wrong
-# One customer's comments count as at most so many: a single voice must not set what words mean.
+# One customer's comments count as at most so many: a single voice must not set what words mean. All that nobody vouches
+# for are one voice, and neither begin a training nor judge its result.
 MOST_PER_CUSTOMER = 20.0
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A comment and the tone of the rating that the same customer gave to the same inquiry."""
+    """A comment and the tone of the rating that the same customer gave to the same inquiry.
+
+    ``vouched``: both came from the app's server or from a customer whom it signed for.
+    """
 
     event: str
     text: str
     tone: int
     weight: float
+    vouched: bool = True
 
     @property
     def group(self) -> bytes:
@@ -72,18 +77,27 @@ class Pairs:
 
     @property
     def learned_from(self) -> NDArray[np.bool_]:
-        """The train fold of the comment's text; the rest judges. Near-duplicates are on one side."""
+        """The train fold of the comment's text. Near-duplicates are on one side."""
         return np.array([fold_of(r.group) == Fold.TRAIN for r in self.rows], dtype=bool)
+
+    @property
+    def vouched(self) -> NDArray[np.bool_]:
+        return np.array([r.vouched for r in self.rows], dtype=bool)
+
+    @property
+    def judged_by(self) -> NDArray[np.bool_]:
+        """The other folds, of pairs that somebody vouches for."""
+        return np.asarray(~self.learned_from & self.vouched, dtype=bool)
 
 
 _NEAREST_RATINGS = """
-SELECT c.id, c.text, r.value, c.customer, p.rating_min, p.rating_max
+SELECT c.id, c.text, r.value, c.customer, LEAST(c.weight, r.weight) AS weight, p.rating_min, p.rating_max
 FROM feedback_event c
 JOIN feedback_project p ON p.id = c.project_id
 JOIN LATERAL (
-    SELECT value FROM feedback_event r
+    SELECT value, weight FROM feedback_event r
     WHERE r.inquiry_id = c.inquiry_id AND r.kind = 'rating' AND r.customer = c.customer AND r.value IS NOT NULL
-    ORDER BY abs(extract(epoch FROM r.occurred_at - c.occurred_at)), r.id LIMIT 1
+    ORDER BY r.weight DESC, abs(extract(epoch FROM r.occurred_at - c.occurred_at)), r.id LIMIT 1
 ) r ON true
 WHERE c.project_id = %s AND c.kind = 'comment' AND c.text <> '' AND c.inquiry_id IS NOT NULL
 ORDER BY c.id DESC LIMIT %s
@@ -91,18 +105,24 @@ ORDER BY c.id DESC LIMIT %s
 
 
 def collect_pairs(*, project_id: int) -> list[Pair]:
-    """The newest comments with the rating nearest in time, oldest first."""
+    """The newest comments with the rating nearest in time (a vouched one before any other), oldest first."""
     rows = list(Event.objects.raw(_NEAREST_RATINGS, [project_id, MOST]))
-    spoken: dict[str, int] = {}
+    spoken: dict[str, float] = {}
     for r in rows:
-        spoken[r.customer] = spoken.get(r.customer, 0) + 1
+        spoken[_voice(r)] = spoken.get(_voice(r), 0.0) + r.weight
     return [
         Pair(
             str(r.pk), r.text, tone_of(r.value or 0.0, low=r.rating_min, high=r.rating_max),
-            min(1.0, MOST_PER_CUSTOMER / spoken[r.customer]) if r.customer else 1.0,
+            r.weight * MOST_PER_CUSTOMER / max(spoken[_voice(r)], MOST_PER_CUSTOMER), r.weight == 1,
         )
         for r in reversed(rows)
+        if r.weight > 0
     ]  # fmt: skip
+
+
+def _voice(row: Event) -> str:
+    """Whose weight is capped: a customer, all anonymous pages together, or (an app's server names nobody) the event alone."""
+    return "anonymous" if row.weight < 1 else f"customer {row.customer}" if row.customer else str(row.pk)
 
 
 def by_encoder(rows: Sequence[Pair]) -> list[Pairs]:
@@ -133,8 +153,9 @@ def train_sentiment(running: jobs.Running) -> dict[str, Any]:
 def _train_variant(running: jobs.Running, pairs: Pairs) -> dict[str, Any]:
     train = pairs.learned_from
     tones = pairs.tones[train]
-    if train.sum() < FEWEST or len(np.unique(tones)) < 2:
-        return {"encoder": pairs.encoder.sha256, "state": "waiting", "pairs": int(train.sum())}
+    vouched = pairs.vouched[train]
+    if vouched.sum() < FEWEST or len(np.unique(tones[vouched])) < 2:
+        return {"encoder": pairs.encoder.sha256, "state": "waiting", "pairs": int(vouched.sum())}
     anchored = readers.anchored(pairs.encoder, pairs.language).head
     assert isinstance(anchored, ToneHead)
     weights = np.array([r.weight for r in pairs.rows])[train]
@@ -162,7 +183,7 @@ def _judge(running: jobs.Running, pairs: Pairs, learned: LearnedTone, bundle: Bu
     """Register the version with its gates, and promote it or say why not; fenced."""
     project_id = running.job.project_id
     serving = _in_service(project_id, pairs)
-    held_out = ~pairs.learned_from
+    held_out = pairs.judged_by
     texts = [r.text for r, out in zip(pairs.rows, held_out, strict=True) if out]
     results = [
         gates.parity(parity),

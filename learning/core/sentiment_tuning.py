@@ -1,0 +1,166 @@
+"""Fine-tuning: the encoder's last layers learn together with the sentiment head, on CPU and within a budget.
+
+The lower layers stay as they are and run once; their token vectors are kept, so that an epoch costs the upper layers alone.
+Training starts at the head that the frozen embedding gives (learning/core/sentiment_head), so it can only lead on from
+there: after each epoch the log-loss on held-back comments is taken, and the best state, the start included, is what
+remains. Adam with decoupled weight decay (Loshchilov & Hutter, arXiv:1711.05101), a linear warm-up and decay.
+
+Torch is needed. The result is judged, not served: a served encoder is quantised, and serves categories too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name that every torch program uses
+
+from learning.core import calibration as cal
+from learning.core.sentiment_head import learn
+from learning.core.trainable_bert import Drop, Ints, TrainableBert, dropout, keep
+from serving.anchors import AnchorTexts
+from serving.sentiment import fit_anchors
+
+GROUP = 16  # batches that are drawn together and sorted by length
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the encoder is tuned; ``cpu_seconds`` ends it after the epoch that exceeds them."""
+
+    layers: int = 3
+    epochs: int = 3
+    batch: int = 32
+    rate: float = 1e-4
+    head_rate: float = 1e-3
+    decay: float = 0.01
+    dropout: float = 0.1
+    held_back: float = 0.1
+    max_tokens: int = 96
+    cpu_seconds: float = 300.0
+
+
+class TunedEncoder:
+    """An encoder with a head: weights [hidden, 3], bias [3] at ``temperature``; ``first`` is the lowest layer that learns."""
+
+    def __init__(self, directory: Path, tuning: Tuning) -> None:
+        self.bert = TrainableBert(directory, max_tokens=tuning.max_tokens)
+        self.first = max(self.bert.checkpoint.layers - tuning.layers, 0)
+        self.temperature = 1.0
+        self.losses: list[float] = []
+        """Log-loss on the held-back comments, before the first epoch and after each."""
+
+    def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """[n, 3] probabilities of the tones."""
+        return cal.softmax(self.scores(self.bert.below(texts, self.first)) / self.temperature)
+
+    def scores(self, tokens: Sequence[Tensor]) -> npt.NDArray[np.float64]:
+        w = self.bert.weights
+        x = self.bert.vectors(tokens, self.first)
+        return np.asarray(x @ w["head.weight"].detach().numpy() + w["head.bias"].detach().numpy(), dtype=np.float64)
+
+    def logits(self, tokens: Sequence[Tensor], drop: Drop = keep) -> Tensor:
+        w = self.bert.weights
+        return self.bert.above(tokens, self.first, drop) @ w["head.weight"] + w["head.bias"]
+
+
+def fine_tune(
+    texts: Sequence[str],
+    tones: Ints,
+    anchors: AnchorTexts,
+    *,
+    directory: Path,
+    tuning: Tuning = Tuning(),
+    seed: int = 0,
+) -> TunedEncoder:
+    """Tune the checkpoint in ``directory`` on ``texts`` with ``tones`` [n]; ``anchors`` are the head's prior."""
+    model = TunedEncoder(directory, tuning)
+    tokens = model.bert.below(texts, model.first)
+    rng = np.random.default_rng(seed)
+    back, seen = np.split(rng.permutation(len(texts)), [max(1, int(tuning.held_back * len(texts)))])
+    _start_head(model, [tokens[i] for i in seen], tones[seen], anchors)
+    held_back = [tokens[i] for i in back]
+    optimiser = _optimiser(model, tuning)
+    steps = tuning.epochs * -(-len(seen) // tuning.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: min((s + 1) / (0.1 * steps + 1), 1 - s / (steps + 1))
+    )
+    drop = dropout(tuning.dropout, torch.Generator().manual_seed(int(rng.integers(2**31))))
+    best = _Best(model, lambda: cal.log_loss(model.scores(held_back), tones[back]))
+    begun = time.process_time()
+    for _ in range(tuning.epochs):
+        for rows in _mixed(rng.permutation(seen), [len(t) for t in tokens], tuning.batch, rng):
+            _step(model, [tokens[i] for i in rows], torch.from_numpy(tones[rows]), drop, optimiser)
+            schedule.step()
+        best.look()
+        if time.process_time() - begun > tuning.cpu_seconds:
+            break
+    best.restore()
+    model.temperature = cal.fit_temperature(model.scores(held_back), tones[back])
+    return model
+
+
+def _start_head(model: TunedEncoder, tokens: Sequence[Tensor], tones: Ints, anchors: AnchorTexts) -> None:
+    """The head of the frozen embedding, with the anchors as its prior."""
+    known = model.bert.vectors(model.bert.below(anchors.texts, model.first), model.first)
+    prior = fit_anchors(known, np.array(anchors.tones), np.array(anchors.groups))
+    learned = learn(model.bert.vectors(tokens, model.first), tones, prior)
+    model.bert.weights["head.weight"] = torch.from_numpy(learned.head.weights / learned.temperature).float()
+    model.bert.weights["head.bias"] = torch.from_numpy(learned.head.bias / learned.temperature).float()
+
+
+def _optimiser(model: TunedEncoder, tuning: Tuning) -> torch.optim.AdamW:
+    """The only place that says what learns: the upper layers and the head."""
+    weights, layers = model.bert.weights, range(model.first, model.bert.checkpoint.layers)
+    upper = [k for k in weights if k.startswith(tuple(f"encoder.layer.{i}." for i in layers))]
+    head = ["head.weight", "head.bias"]
+    for name in (*upper, *head):
+        weights[name] = weights[name].clone().requires_grad_(True)
+    groups = [
+        {"params": [weights[k] for k in names], "lr": rate}
+        for names, rate in ((upper, tuning.rate), (head, tuning.head_rate))
+    ]
+    return torch.optim.AdamW(groups, weight_decay=tuning.decay)
+
+
+class _Best:
+    """The state with the least loss so far."""
+
+    def __init__(self, model: TunedEncoder, loss: Callable[[], float]) -> None:
+        self._model, self._loss = model, loss
+        self._kept: dict[str, Tensor] = {}
+        self.look()
+
+    def look(self) -> None:
+        loss = self._loss()
+        if loss < min(self._model.losses, default=np.inf):
+            self._kept = {k: v.detach().clone() for k, v in self._model.bert.weights.items() if v.requires_grad}
+        self._model.losses.append(loss)
+
+    def restore(self) -> None:
+        self._model.bert.weights |= self._kept
+
+
+def _mixed(order: Ints, lengths: list[int], batch: int, rng: np.random.Generator) -> list[Ints]:
+    """Batches of texts of similar length (little padding), in any order."""
+    found: list[Ints] = []
+    for some in (order[i : i + GROUP * batch] for i in range(0, len(order), GROUP * batch)):
+        some = some[np.argsort([lengths[i] for i in some], kind="stable")]
+        found += [some[at : at + batch] for at in range(0, len(some), batch)]
+    return [found[i] for i in rng.permutation(len(found))]
+
+
+def _step(
+    model: TunedEncoder, tokens: Sequence[Tensor], tones: Tensor, drop: Drop, optimiser: torch.optim.Optimizer
+) -> None:
+    loss = F.cross_entropy(model.logits(tokens, drop), tones)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 1.0)
+    optimiser.step()
