@@ -94,10 +94,11 @@ def own(encoder: Encoder, language: str, seed: int) -> Comments:
     every = opinions(language)
     groups = np.random.default_rng(seed).permutation(max(every.groups) + 1)
     part = groups[list(every.groups)] % 4  # 0, 1: anchors, 2: pairs, 3: test
-    pick = lambda rows: ([every.texts[i] for i in rows], np.array([every.tones[i] for i in rows]))  # noqa: E731
-    known = np.flatnonzero(part < 2)
-    anchors = AnchorTexts(*(tuple(column[i] for i in known) for column in (every.texts, every.tones, every.groups)))
-    return Comments(language, encoder, anchors, pick(np.flatnonzero(part == 2)), pick(np.flatnonzero(part == 3)))
+    known, train, test = (np.flatnonzero(mask).tolist() for mask in (part < 2, part == 2, part == 3))
+    texts, tones, groups = (np.array(column) for column in (every.texts, every.tones, every.groups))
+    anchors = AnchorTexts(tuple(texts[known].tolist()), tuple(tones[known].tolist()), tuple(groups[known].tolist()))
+    pairs, unseen = ((texts[rows].tolist(), tones[rows]) for rows in (train, test))
+    return Comments(language, encoder, anchors, pairs, unseen)
 
 
 def measured(comments: Comments, args: argparse.Namespace) -> dict[str, Any]:

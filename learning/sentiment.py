@@ -106,7 +106,7 @@ ORDER BY c.id DESC LIMIT %s
 
 def collect_pairs(*, project_id: int) -> list[Pair]:
     """The newest comments with the rating nearest in time (a vouched one before any other), oldest first."""
-    rows = list(Event.objects.raw(_NEAREST_RATINGS, [project_id, MOST]))
+    rows: list[Any] = list(Event.objects.raw(_NEAREST_RATINGS, [project_id, MOST]))
     spoken: dict[str, float] = {}
     for r in rows:
         spoken[_voice(r)] = spoken.get(_voice(r), 0.0) + r.weight

@@ -22,7 +22,11 @@ from serving.encoder.tokens import open_tokenizer, token_ids
 Ints = npt.NDArray[np.int64]
 Drop = Callable[[Tensor], Tensor]
 BATCH = 64
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh")}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+}
 
 
 def keep(x: Tensor) -> Tensor:
