@@ -27,7 +27,7 @@ import torch
 from benchmarks import harness, probes
 from learning.core.encoder_source import package_source
 from learning.core.sentiment_head import learn
-from learning.core.sentiment_tuning import fine_tune
+from learning.core.sentiment_tuning import Rated, fine_tune
 from learning.sample.grammar import generate
 from serving.anchors import NEGATIVE, NEUTRAL, POSITIVE, AnchorTexts, inquiries, opinions
 from serving.encoder import Encoder, NgramEncoder, load_encoder
@@ -132,7 +132,9 @@ def tuned(comments: Comments, draws: list[np.ndarray]) -> dict[str, list[float]]
     rows = []
     for draw in harness.progress(draws, "fine-tuning"):
         start = time.process_time()
-        model = fine_tune([texts[i] for i in draw], y[draw], comments.anchors, directory=package_source().directory)
+        model = fine_tune(
+            Rated.plain([texts[i] for i in draw], y[draw]), comments.anchors, directory=package_source().directory
+        )
         spent = time.process_time() - start
         rows.append({**judged(model.probabilities(comments.test[0]), comments.test[1]), "fit_cpu_s": spent})
     return spread(rows)

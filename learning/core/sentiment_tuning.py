@@ -5,7 +5,7 @@ Training starts at the head that the frozen embedding gives (learning/core/senti
 there: after each epoch the log-loss on held-back comments is taken, and the best state, the start included, is what
 remains. Adam with decoupled weight decay (Loshchilov & Hutter, arXiv:1711.05101), a linear warm-up and decay.
 
-Torch is needed. The result is judged, not served: a served encoder is quantised, and serves categories too.
+Torch is needed. What serves is the tuned checkpoint in int8 (learning/core/encoder_export) with this head.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that every torch program uses
 
 from learning.core import calibration as cal
+from learning.core.heads.folds import stratified_folds
 from learning.core.sentiment_head import learn
 from learning.core.trainable_bert import Drop, Ints, TrainableBert, dropout, keep
 from serving.anchors import AnchorTexts
 from serving.sentiment import fit_anchors
 
+MINIMUM = 10
 GROUP = 16  # batches that are drawn together and sorted by length
 
 
@@ -41,7 +43,8 @@ class Tuning:
     head_rate: float = 1e-3
     decay: float = 0.01
     dropout: float = 0.1
-    held_back: float = 0.1
+    held_back: int = 10
+    """One in so many comments is held back."""
     max_tokens: int = 96
     cpu_seconds: float = 300.0
 
@@ -70,47 +73,77 @@ class TunedEncoder:
         return self.bert.above(tokens, self.first, drop) @ w["head.weight"] + w["head.bias"]
 
 
+@dataclass(frozen=True)
+class Rated:
+    """Comments with tones [n] and weights [n]; ``groups`` [n] of near-duplicates are held back together."""
+
+    texts: Sequence[str]
+    tones: Ints
+    weights: npt.NDArray[np.float64]
+    groups: Ints
+
+    @classmethod
+    def plain(cls, texts: Sequence[str], tones: Ints) -> Rated:
+        return cls(texts, tones, np.ones(len(texts)), np.arange(len(texts)))
+
+
 def fine_tune(
-    texts: Sequence[str],
-    tones: Ints,
-    anchors: AnchorTexts,
-    *,
-    directory: Path,
-    tuning: Tuning = Tuning(),
-    seed: int = 0,
+    rated: Rated, anchors: AnchorTexts, *, directory: Path, tuning: Tuning = Tuning(), seed: int = 0
 ) -> TunedEncoder:
-    """Tune the checkpoint in ``directory`` on ``texts`` with ``tones`` [n]; ``anchors`` are the head's prior."""
-    model = TunedEncoder(directory, tuning)
-    tokens = model.bert.below(texts, model.first)
+    """Tune the checkpoint in ``directory`` on ``rated``; ``anchors`` are the head's prior. ValueError for under ten comments."""
     rng = np.random.default_rng(seed)
-    back, seen = np.split(rng.permutation(len(texts)), [max(1, int(tuning.held_back * len(texts)))])
-    _start_head(model, [tokens[i] for i in seen], tones[seen], anchors)
-    held_back = [tokens[i] for i in back]
+    folds = stratified_folds(rated.tones, tuning.held_back, rng, groups=rated.groups)
+    if len(folds) < MINIMUM:
+        raise ValueError(f"{len(folds)} comments are too few to tune an encoder on; {MINIMUM} are needed")
+    back, seen = np.flatnonzero(folds == 0), np.flatnonzero(folds)
+    model = TunedEncoder(directory, tuning)
+    tokens = model.bert.below(rated.texts, model.first)
+    _start_head(model, tokens, rated, seen, anchors)
+    held_back, tones, weights = [tokens[i] for i in back], rated.tones[back], rated.weights[back]
+    best = _Best(model, lambda: cal.log_loss(model.scores(held_back), tones, weights))
+    _descend(model, tokens, rated, seen, tuning, rng, best)
+    model.temperature = cal.fit_temperature(model.scores(held_back), tones, weights)
+    return model
+
+
+def _descend(
+    model: TunedEncoder,
+    tokens: list[Tensor],
+    rated: Rated,
+    seen: Ints,
+    tuning: Tuning,
+    rng: np.random.Generator,
+    best: _Best,
+) -> None:
+    """Epochs until all are done or the budget is spent; leaves the best state."""
     optimiser = _optimiser(model, tuning)
     steps = tuning.epochs * -(-len(seen) // tuning.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
+    rates = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: min((s + 1) / (0.1 * steps + 1), 1 - s / (steps + 1))
     )
     drop = dropout(tuning.dropout, torch.Generator().manual_seed(int(rng.integers(2**31))))
-    best = _Best(model, lambda: cal.log_loss(model.scores(held_back), tones[back]))
     begun = time.process_time()
+    best.look()
     for _ in range(tuning.epochs):
         for rows in _mixed(rng.permutation(seen), [len(t) for t in tokens], tuning.batch, rng):
-            _step(model, [tokens[i] for i in rows], torch.from_numpy(tones[rows]), drop, optimiser)
-            schedule.step()
+            importance = torch.from_numpy(rated.weights[rows] / rated.weights[seen].mean()).float()
+            losses = F.cross_entropy(
+                model.logits([tokens[i] for i in rows], drop), torch.from_numpy(rated.tones[rows]), reduction="none"
+            )
+            _step((losses * importance).mean(), optimiser)
+            rates.step()
         best.look()
         if time.process_time() - begun > tuning.cpu_seconds:
             break
     best.restore()
-    model.temperature = cal.fit_temperature(model.scores(held_back), tones[back])
-    return model
 
 
-def _start_head(model: TunedEncoder, tokens: Sequence[Tensor], tones: Ints, anchors: AnchorTexts) -> None:
+def _start_head(model: TunedEncoder, tokens: list[Tensor], rated: Rated, seen: Ints, anchors: AnchorTexts) -> None:
     """The head of the frozen embedding, with the anchors as its prior."""
     known = model.bert.vectors(model.bert.below(anchors.texts, model.first), model.first)
     prior = fit_anchors(known, np.array(anchors.tones), np.array(anchors.groups))
-    learned = learn(model.bert.vectors(tokens, model.first), tones, prior)
+    x = model.bert.vectors([tokens[i] for i in seen], model.first)
+    learned = learn(x, rated.tones[seen], prior, weights=rated.weights[seen], groups=rated.groups[seen])
     model.bert.weights["head.weight"] = torch.from_numpy(learned.head.weights / learned.temperature).float()
     model.bert.weights["head.bias"] = torch.from_numpy(learned.head.bias / learned.temperature).float()
 
@@ -135,7 +168,6 @@ class _Best:
     def __init__(self, model: TunedEncoder, loss: Callable[[], float]) -> None:
         self._model, self._loss = model, loss
         self._kept: dict[str, Tensor] = {}
-        self.look()
 
     def look(self) -> None:
         loss = self._loss()
@@ -156,10 +188,7 @@ def _mixed(order: Ints, lengths: list[int], batch: int, rng: np.random.Generator
     return [found[i] for i in rng.permutation(len(found))]
 
 
-def _step(
-    model: TunedEncoder, tokens: Sequence[Tensor], tones: Tensor, drop: Drop, optimiser: torch.optim.Optimizer
-) -> None:
-    loss = F.cross_entropy(model.logits(tokens, drop), tones)
+def _step(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 1.0)
