@@ -38,8 +38,15 @@ def train_if_due(*, project_id: int) -> bool:
     a_day_ago = last is not None and last < timezone.now() - NIGHT
     if waiting < (1 if a_day_ago else settings.ENSO_SENTIMENT_PAIRS):
         return False
-    jobs.enqueue(kind=KIND, project_id=project_id)
+    tune = settings.ENSO_SENTIMENT_TUNING and not _tuned_lately(project_id)
+    jobs.enqueue(kind=KIND, project_id=project_id, params={"tune": True} if tune else {})
     return True
+
+
+def _tuned_lately(project_id: int) -> bool:
+    """Tuning takes minutes: once a night at most."""
+    tuned = Job.objects.filter(project_id=project_id, kind=KIND, params__tune=True)
+    return tuned.filter(started_at__gt=timezone.now() - NIGHT).exists()
 
 
 def last_training(*, project_id: int) -> datetime | None:

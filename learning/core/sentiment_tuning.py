@@ -10,9 +10,10 @@ Torch is needed. What serves is the tuned checkpoint in int8 (learning/core/enco
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that every torch program uses
 
 from learning.core import calibration as cal
+from learning.core.checkpoints import Checkpoint
 from learning.core.heads.folds import stratified_folds
 from learning.core.sentiment_head import learn
 from learning.core.trainable_bert import Drop, Ints, TrainableBert, dropout, keep
 from serving.anchors import AnchorTexts
-from serving.sentiment import fit_anchors
+from serving.sentiment import ToneHead, fit_anchors
 
 MINIMUM = 10
 GROUP = 16  # batches that are drawn together and sorted by length
@@ -57,16 +59,27 @@ class TunedEncoder:
         self.first = max(self.bert.checkpoint.layers - tuning.layers, 0)
         self.temperature = 1.0
         self.losses: list[float] = []
-        """Log-loss on the held-back comments, before the first epoch and after each."""
+        """Log-loss on the held-back comments at the best temperature, before the first epoch and after each."""
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """[n, 3] probabilities of the tones."""
         return cal.softmax(self.scores(self.bert.below(texts, self.first)) / self.temperature)
 
+    def checkpoint(self) -> Checkpoint:
+        """The encoder as it is now, under a hash of its own."""
+        tensors = {k: self.bert.weights[k].detach().numpy() for k in self.bert.checkpoint.tensors}
+        digest = hashlib.sha256()
+        for name in sorted(tensors):
+            digest.update(name.encode() + b"\0" + tensors[name].tobytes())
+        return replace(self.bert.checkpoint, tensors=tensors, weights_sha256=digest.hexdigest())
+
+    def head(self) -> ToneHead:
+        weights, bias = (self.bert.weights[f"head.{part}"].detach().numpy() for part in ("weight", "bias"))
+        return ToneHead(weights.astype(np.float64), bias.astype(np.float64))
+
     def scores(self, tokens: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-        w = self.bert.weights
-        x = self.bert.vectors(tokens, self.first)
-        return np.asarray(x @ w["head.weight"].detach().numpy() + w["head.bias"].detach().numpy(), dtype=np.float64)
+        """[n, 3] before the softmax, from what enters the first layer that learns."""
+        return self.head().logits(self.bert.vectors(tokens, self.first))
 
     def logits(self, tokens: Sequence[Tensor], drop: Drop = keep) -> Tensor:
         w = self.bert.weights
@@ -100,10 +113,15 @@ def fine_tune(
     tokens = model.bert.below(rated.texts, model.first)
     _start_head(model, tokens, rated, seen, anchors)
     held_back, tones, weights = [tokens[i] for i in back], rated.tones[back], rated.weights[back]
-    best = _Best(model, lambda: cal.log_loss(model.scores(held_back), tones, weights))
+    best = _Best(model, lambda: _calibrated_loss(model.scores(held_back), tones, weights))
     _descend(model, tokens, rated, seen, tuning, rng, best)
     model.temperature = cal.fit_temperature(model.scores(held_back), tones, weights)
     return model
+
+
+def _calibrated_loss(scores: npt.NDArray[np.float64], tones: Ints, weights: npt.NDArray[np.float64]) -> float:
+    """Log-loss at the best temperature: epochs make an encoder surer than it may be before they stop making it better."""
+    return cal.log_loss(scores / cal.fit_temperature(scores, tones, weights), tones, weights)
 
 
 def _descend(

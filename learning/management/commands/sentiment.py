@@ -23,7 +23,8 @@ class Command(BaseCommand):
         parser.add_argument("project", help="slug of the project")
         actions = parser.add_subparsers(dest="action", required=True, metavar="status | train | rollback")
         actions.add_parser("status", help="versions, gates that stopped one, and comments by what read them")
-        actions.add_parser("train", help="learn from rated comments in this process, whether it is due or not")
+        train = actions.add_parser("train", help="learn from rated comments in this process, whether it is due or not")
+        train.add_argument("--tune", action="store_true", help="tune the encoder's last layers as well (takes minutes)")
         rollback = actions.add_parser(
             "rollback", help="put back what read before: a version, or the built-in sentences"
         )
@@ -35,8 +36,10 @@ class Command(BaseCommand):
             raise CommandError(f"There is no project {options['project']!r}.")
         if options["action"] == "rollback":
             self._rollback(project, options["encoder"])
+        elif options["action"] == "train":
+            self._train(project, tune=options["tune"])
         else:
-            {"status": self._status, "train": self._train}[options["action"]](project)
+            self._status(project)
 
     def _status(self, project: Project) -> None:
         for version in SentimentVersion.objects.filter(project=project).order_by("number"):
@@ -54,8 +57,8 @@ class Command(BaseCommand):
         waiting = new_pairs(project_id=project.pk, since=last_training(project_id=project.pk))
         self.stdout.write(f"{waiting} rated comments since the last training.")
 
-    def _train(self, project: Project) -> None:
-        job = jobs.enqueue(kind=KIND, project_id=project.pk)
+    def _train(self, project: Project, *, tune: bool) -> None:
+        job = jobs.enqueue(kind=KIND, project_id=project.pk, params={"tune": True} if tune else {})
         jobs.run_to_end(job)
         if job.state != JobState.DONE:
             raise CommandError("; ".join(job.errors) or f"the job was {job.state}")
