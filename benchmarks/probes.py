@@ -41,13 +41,25 @@ def fit_logistic(x: NDArray[np.float32], y: NDArray[np.int64], *, seed: int) -> 
     tried = {C: _held_out_logistic(rows, y, C, seed) for C in STRENGTHS}
     best = min(STRENGTHS, key=lambda C: log_loss(tried[C], y))
     model = LogisticRegression(C=best, max_iter=1000).fit(rows, y)
-    return Probe(model.coef_.T, model.intercept_, FeatureMap(x.shape[1]), 1.0, tried[best], best)
+    weights, bias = _columns(model, int(y.max()) + 1)
+    return Probe(weights, bias, FeatureMap(x.shape[1]), 1.0, tried[best], best)
+
+
+def _columns(model: LogisticRegression, classes: int) -> tuple[Floats, Floats]:
+    """(weights [d, classes], bias [classes]) of a fit that may have seen two classes alone; unseen ones have no probability."""
+    coef, intercept = model.coef_, model.intercept_
+    if len(coef) == 1:  # scikit-learn keeps the second of two classes, against 0
+        coef, intercept = np.concatenate([0 * coef, coef]), np.concatenate([0 * intercept, intercept])
+    weights, bias = np.zeros((coef.shape[1], classes)), np.full(classes, -np.inf)
+    weights[:, model.classes_], bias[model.classes_] = coef.T, intercept
+    return weights, bias
 
 
 def _held_out_logistic(x: Floats, y: NDArray[np.int64], C: float, seed: int) -> Floats:
     out = np.zeros((len(y), int(y.max()) + 1))
     for inside, outside in _folds(y, seed):
-        out[outside] = LogisticRegression(C=C, max_iter=300).fit(x[inside], y[inside]).predict_proba(x[outside])
+        model = LogisticRegression(C=C, max_iter=300).fit(x[inside], y[inside])
+        out[np.ix_(outside, model.classes_)] = model.predict_proba(x[outside])
     return out
 
 

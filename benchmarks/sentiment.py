@@ -1,12 +1,14 @@
 """What sentiment knows before any feedback, and after 200, 1,000 and 3,000 rating + comment pairs.
 
     python -m benchmarks.sentiment --data DIR [--japanese DIR] [--inquiries DIR] [--pairs 200,1000,3000] [--seeds 5]
+                                   [--fine-tune SEEDS]
 
 ``--data`` holds train.csv and test.csv (text,label with labels 0 and 1); ``--japanese`` holds one CSV with the columns
 text,label,usage and labels −1, 0, 1, split by ``usage``. Pairs are drawn from the training part, a new draw per seed; the test
 part is only judged on. Accuracy counts texts that are not neutral and whose S has the right sign; macro-F1 counts all three
 tones. ``plain`` is logistic regression on the same embeddings and pairs without anchors. ``--inquiries`` names texts that
 state problems without anger (test.csv): the share that the routing would call angry. Without --data: the project's own sentences.
+``--fine-tune`` also tunes the last layers of the English encoder (fp32) on the largest number of pairs, for so many of the draws.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegressionCV
+import torch
 
 from benchmarks import harness, probes
+from learning.core.encoder_source import package_source
 from learning.core.sentiment_head import learn
+from learning.core.sentiment_tuning import Rated, fine_tune
 from learning.sample.grammar import generate
-from serving.anchors import NEGATIVE, NEUTRAL, POSITIVE, TONES, AnchorTexts, inquiries, opinions
+from serving.anchors import NEGATIVE, NEUTRAL, POSITIVE, AnchorTexts, inquiries, opinions
 from serving.encoder import Encoder, NgramEncoder, load_encoder
 from serving.sentiment import ToneHead, from_anchors
 
@@ -51,6 +55,9 @@ def main() -> None:
     parser.add_argument("--inquiries", type=Path, help="directory whose test.csv states problems without anger")
     parser.add_argument("--pairs", default="200,1000,3000", help="how many rating + comment pairs")
     parser.add_argument("--seeds", type=int, default=5, help="draws of the pairs")
+    parser.add_argument(
+        "--fine-tune", type=int, default=0, help="draws on which the encoder is tuned as well (minutes each)"
+    )
     args = parser.parse_args()
     if args.quick:
         args.seeds, args.pairs = min(args.seeds, 2), "200"
@@ -87,10 +94,11 @@ def own(encoder: Encoder, language: str, seed: int) -> Comments:
     every = opinions(language)
     groups = np.random.default_rng(seed).permutation(max(every.groups) + 1)
     part = groups[list(every.groups)] % 4  # 0, 1: anchors, 2: pairs, 3: test
-    pick = lambda rows: ([every.texts[i] for i in rows], np.array([every.tones[i] for i in rows]))  # noqa: E731
-    known = np.flatnonzero(part < 2)
-    anchors = AnchorTexts(*(tuple(column[i] for i in known) for column in (every.texts, every.tones, every.groups)))
-    return Comments(language, encoder, anchors, pick(np.flatnonzero(part == 2)), pick(np.flatnonzero(part == 3)))
+    known, train, test = (np.flatnonzero(mask).tolist() for mask in (part < 2, part == 2, part == 3))
+    texts, tones, groups = (np.array(column) for column in (every.texts, every.tones, every.groups))
+    anchors = AnchorTexts(tuple(texts[known].tolist()), tuple(tones[known].tolist()), tuple(groups[known].tolist()))
+    pairs, unseen = ((texts[rows].tolist(), tones[rows]) for rows in (train, test))
+    return Comments(language, encoder, anchors, pairs, unseen)
 
 
 def measured(comments: Comments, args: argparse.Namespace) -> dict[str, Any]:
@@ -104,11 +112,32 @@ def measured(comments: Comments, args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     sizes = sorted({min(int(n), len(x)) for n in args.pairs.split(",")})
     for n in harness.progress(sizes, comments.name):
-        draws = [np.random.default_rng([args.seed, s]).permutation(len(x))[:n] for s in range(args.seeds)]
+        draws = drawn(args, len(x), n)
         runs = {"enso": [timed(with_anchors(prior), x[d], y[d], unseen, truth) for d in draws]}
         runs["plain"] = [timed(without_anchors, x[d], y[d], unseen, truth) for d in draws]
         found[f"pairs_{n}"] = {name: spread(rows) for name, rows in runs.items()}
+    if args.fine_tune and comments.name == "en":
+        found[f"pairs_{sizes[-1]}"]["tuned"] = tuned(comments, drawn(args, len(x), sizes[-1])[: args.fine_tune])
     return found
+
+
+def drawn(args: argparse.Namespace, of: int, n: int) -> list[np.ndarray]:
+    return [np.random.default_rng([args.seed, s]).permutation(of)[:n] for s in range(args.seeds)]
+
+
+def tuned(comments: Comments, draws: list[np.ndarray]) -> dict[str, list[float]]:
+    """The encoder's last layers and the head, learned together from the same pairs as the heads on frozen embeddings."""
+    torch.set_num_threads(1)
+    texts, y = comments.train
+    rows = []
+    for draw in harness.progress(draws, "fine-tuning"):
+        start = time.process_time()
+        model = fine_tune(
+            Rated.plain([texts[i] for i in draw], y[draw]), comments.anchors, directory=package_source().directory
+        )
+        spent = time.process_time() - start
+        rows.append({**judged(model.probabilities(comments.test[0]), comments.test[1]), "fit_cpu_s": spent})
+    return spread(rows)
 
 
 Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
@@ -119,22 +148,8 @@ def with_anchors(prior: ToneHead) -> Fit:
 
 
 def without_anchors(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Probabilities of all three tones by plain logistic regression, C by cross-validation (a tone without a pair gets none)."""
-    model = LogisticRegressionCV(
-        Cs=probes.STRENGTHS,
-        cv=probes.FOLDS,
-        scoring="neg_log_loss",
-        max_iter=1000,
-        l1_ratios=(0,),
-        use_legacy_attributes=False,
-    ).fit(x, y)
-
-    def predict(rows: np.ndarray) -> np.ndarray:
-        p = np.zeros((len(rows), len(TONES)))
-        p[:, model.classes_] = model.predict_proba(rows)
-        return p
-
-    return predict
+    """Plain logistic regression, C by cross-validation (a tone without a pair gets no probability)."""
+    return probes.fit_logistic(x, y, seed=0).probabilities
 
 
 def timed(fit: Fit, x: np.ndarray, y: np.ndarray, unseen: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -179,6 +180,15 @@ def run(job_id: int) -> None:
     except Exception as error:
         log.exception("job %s failed", job_id)
         _fail(running, f"attempt {running.job.attempt}: {type(error).__name__}: {error}")
+
+
+def run_to_end(job: Job) -> None:
+    """Run a job here as often as it may be tried; where another process has it, wait for that one."""
+    while job.state in UNFINISHED:
+        run(job.pk)
+        job.refresh_from_db()
+        if job.state == JobState.RUNNING:
+            time.sleep(0.2)
 
 
 def _end(running: Running, state: JobState, **fields: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery import shared_task
@@ -33,20 +33,33 @@ def schedule_sentiment() -> int:
 
 
 def train_if_due(*, project_id: int) -> bool:
-    begun = Job.objects.filter(project_id=project_id, kind=KIND, started_at__isnull=False)
-    last = begun.exclude(state=JobState.FAILED).order_by("-started_at").first()
-    waiting = new_pairs(project_id=project_id, since=last.started_at if last else None)
-    a_day_ago = last is not None and last.started_at is not None and last.started_at < timezone.now() - NIGHT
+    last = last_training(project_id=project_id)
+    waiting = new_pairs(project_id=project_id, since=last)
+    a_day_ago = last is not None and last < timezone.now() - NIGHT
     if waiting < (1 if a_day_ago else settings.ENSO_SENTIMENT_PAIRS):
         return False
-    jobs.enqueue(kind=KIND, project_id=project_id)
+    tune = settings.ENSO_SENTIMENT_TUNING and not _tuned_lately(project_id)
+    jobs.enqueue(kind=KIND, project_id=project_id, params={"tune": True} if tune else {})
     return True
 
 
-def new_pairs(*, project_id: int, since: Any = None) -> int:
-    """Comments read since then whose inquiry has a rating."""
-    readings = CommentReading.objects.filter(project_id=project_id)
+def _tuned_lately(project_id: int) -> bool:
+    """Tuning takes minutes: once a night at most."""
+    tuned = Job.objects.filter(project_id=project_id, kind=KIND, params__tune=True)
+    return tuned.filter(started_at__gt=timezone.now() - NIGHT).exists()
+
+
+def last_training(*, project_id: int) -> datetime | None:
+    """When the latest training began that did not fail."""
+    begun = Job.objects.filter(project_id=project_id, kind=KIND, started_at__isnull=False)
+    last = begun.exclude(state=JobState.FAILED).order_by("-started_at").first()
+    return last.started_at if last else None
+
+
+def new_pairs(*, project_id: int, since: datetime | None = None) -> int:
+    """Comments read since then whose inquiry has a rating; what anonymous pages send wakes nobody."""
+    readings = CommentReading.objects.filter(project_id=project_id, event__weight=1)
     if since is not None:
         readings = readings.filter(first_read_at__gt=since)
-    rating = Event.objects.filter(inquiry_id=OuterRef("event__inquiry_id"), kind="rating")
+    rating = Event.objects.filter(inquiry_id=OuterRef("event__inquiry_id"), kind="rating", weight=1)
     return readings.filter(Exists(rating)).count()

@@ -28,14 +28,20 @@ CALIBRATION = Path(__file__).with_name("calibration_texts.txt")
 Report = Callable[[str], None]
 
 
-def export_encoder(source: Source, output: Path, *, variant: str, name: str, report: Report = lambda _: None) -> str:
+def export_encoder(
+    source: Source, output: Path, *, variant: str, name: str, report: Report = lambda _: None,
+    checkpoint: Checkpoint | None = None,
+) -> str:  # fmt: skip
     """Build ``output`` and return the variant's sha256; an encoder that stands there is replaced.
+
+    ``checkpoint``: what to write in place of the source's own weights (tuned ones).
 
     Raises :class:`EncoderError` when the checkpoint is not supported or the result fails its check; then nothing is left
     behind and nothing is replaced.
     """
-    report(f"reading {source.directory}")
-    checkpoint = read_checkpoint(source.directory)
+    if checkpoint is None:
+        report(f"reading {source.directory}")
+        checkpoint = read_checkpoint(source.directory)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:

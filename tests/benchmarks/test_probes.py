@@ -28,6 +28,19 @@ def test_the_logistic_probe_is_scikit_learns_at_the_chosen_strength(blobs):
     assert np.abs(probe.probabilities(unseen) - expected).max() < 1e-6
 
 
+@pytest.mark.parametrize("labels", [(0, 1), (0, 2)])
+def test_the_logistic_probe_of_two_classes_is_scikit_learns_too_and_an_unseen_class_gets_nothing(blobs, labels):
+    (x, y), (unseen, _) = blobs
+    two = np.take([*labels, labels[0]], y)
+    probe = probes.fit_logistic(x, two, seed=0)
+    expected = np.zeros((len(unseen), labels[1] + 1))
+    model = LogisticRegression(C=probe.choice, max_iter=1000).fit(x.astype(float), two)
+    expected[:, list(labels)] = model.predict_proba(unseen)
+    assert np.abs(probe.probabilities(unseen) - expected).max() < 1e-6
+    assert np.allclose(probe.held_out.sum(axis=1), 1)
+    assert not np.delete(probe.held_out, labels, axis=1).any()
+
+
 @pytest.mark.parametrize("fit", [probes.fit_logistic, SMALL_RIDGE])
 def test_a_probe_learns_what_there_is_to_learn(blobs, fit):
     (x, y), (unseen, truth) = blobs

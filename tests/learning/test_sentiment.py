@@ -11,7 +11,7 @@ from django.utils import timezone
 from feedback import jobs, outbox
 from feedback.models import Event, InquiryScore, Job, JobState
 from feedback.problems import Problem
-from feedback.services import NewEvent, NewInquiry, record_feedback, record_inquiry
+from feedback.services import NewEvent, NewInquiry, fold_scores, record_feedback, record_inquiry
 from learning import sentiment
 from learning.sentiment import collect_pairs
 from learning.sentiment_tasks import new_pairs, train_if_due
@@ -44,17 +44,17 @@ def say(project):
     """Post what customers say: a comment and, where one is given, a rating of the same inquiry."""
     count = iter(range(10**6))
 
-    def post(text, rating=None, *, customer=None, rated_by=None, project_id=project.pk):
+    def post(text, rating=None, *, customer=None, rated_by=None, project_id=project.pk, weight=1.0):
         n = next(count)
         customer = f"c{n}" if customer is None else customer
         inquiry = record_inquiry(
             project_id=project_id, app_id=None, new=NewInquiry(text=f"inquiry {n}", request_sha=b"0" * 32), status="answered",
             category_id=None, reply_id=None,
         )  # fmt: skip
-        said = [NewEvent(str(inquiry.pk), "comment", None, text, b"1" * 32, None, customer, None)]
+        said = [NewEvent(str(inquiry.pk), "comment", None, text, b"1" * 32, None, customer, None, weight)]
         if rating is not None:
             by = customer if rated_by is None else rated_by
-            said.append(NewEvent(str(inquiry.pk), "rating", rating, "", b"2" * 32, None, by, None))
+            said.append(NewEvent(str(inquiry.pk), "rating", rating, "", b"2" * 32, None, by, None, weight))
         record_feedback(project_id=project_id, app_id=None, events=said)
         return Event.objects.get(inquiry=inquiry, kind="comment")
 
@@ -89,8 +89,9 @@ def test_a_comment_gets_its_sentiment_and_the_score_that_follows(project, say):
     drain()
     glad.refresh_from_db()
     sad.refresh_from_db()
-    assert glad.sentiment > 0
+    assert glad.sentiment > 0.5
     assert sad.sentiment < -0.5
+    assert fold_scores(project_id=project.pk)
     scores = InquiryScore.objects
     assert scores.get(inquiry=glad.inquiry_id).explicit > scores.get(inquiry=sad.inquiry_id).explicit
     assert set(CommentReading.objects.values_list("version", flat=True)) == {None}
@@ -259,6 +260,38 @@ def test_one_customer_counts_as_so_many_and_no_more(project, say):
     weights = {p.text: p.weight for p in collect_pairs(project_id=project.pk)}
     assert weights.pop("good indeed") == 1
     assert np.isclose(sum(weights.values()), sentiment.MOST_PER_CUSTOMER)
+
+
+def test_anonymous_pages_count_as_one_voice_together_and_less_each(project, say):
+    say("good or so", 5, customer="", weight=0.2)
+    (alone,) = collect_pairs(project_id=project.pk)
+    assert (alone.weight, alone.vouched) == (0.2, False)
+    for n in range(149):
+        say(f"good {chr(97 + n % 26)}{n}", 5, customer="", weight=0.2)
+    say("said by the app's server, which names nobody", 5, customer="")
+    weights = {p.text: p.weight for p in collect_pairs(project_id=project.pk)}
+    assert weights.pop("said by the app's server, which names nobody") == 1
+    assert np.isclose(sum(weights.values()), sentiment.MOST_PER_CUSTOMER)
+
+
+def test_anonymous_pairs_alone_neither_start_a_training_nor_teach(project, say, settings):
+    settings.ENSO_SENTIMENT_PAIRS = 2
+    for n in range(3 * sentiment.FEWEST):
+        say(f"{'fine' if n % 2 else 'poor'} {chr(97 + n % 26)} {n}", 5 if n % 2 else 1, customer="", weight=0.2)
+    drain()
+    assert not train_if_due(project_id=project.pk)
+    assert [r["state"] for r in train(project).result["runs"]] == ["waiting"]
+    assert not SentimentVersion.objects.exists()
+
+
+def test_an_anonymous_rating_does_not_stand_in_for_the_customers_own(project, say):
+    comment = say("Fine, I suppose.", 3, customer="")
+    Event.objects.create(
+        project=project, request_sha=b"3" * 32, inquiry_ref=str(comment.inquiry_id), inquiry_id=comment.inquiry_id, kind="rating",
+        value=1, customer="", weight=0.2, occurred_at=comment.occurred_at,
+    )  # fmt: skip
+    Event.objects.filter(kind="rating", value=3).update(occurred_at=comment.occurred_at + timedelta(hours=1))
+    assert [p.tone for p in collect_pairs(project_id=project.pk)] == [NEUTRAL]
 
 
 def test_rated_comments_trigger_a_training_when_enough_have_come(project, say, settings):

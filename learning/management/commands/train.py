@@ -10,8 +10,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from feedback import jobs
 from feedback.models import Job, JobState, Project
 
-ENDED = (JobState.DONE, JobState.CANCELLED, JobState.DEAD)
-
 
 class Command(BaseCommand):
     help = "Train a project's heads now: here, or with --queue in the learner that runs."
@@ -30,17 +28,11 @@ class Command(BaseCommand):
         if options["queue"]:
             self._follow(job)
         else:
-            self._work(job)
+            jobs.run_to_end(job)
         if job.state != JobState.DONE:
             raise CommandError("; ".join(job.errors) or f"the job was {job.state}")
         for run in job.result["runs"]:
             self.stdout.write(f"v{run.get('model', '?')} {run['state']}")
-
-    def _work(self, job: Job) -> None:
-        """Run it in this process, as often as a job may be tried."""
-        while job.state not in ENDED:
-            jobs.run(job.pk)
-            job.refresh_from_db()
 
     def _follow(self, job: Job) -> None:
         shown = ""
@@ -50,6 +42,6 @@ class Command(BaseCommand):
             if line != shown:
                 self.stderr.write(line)
                 shown = line
-            if job.state in ENDED:
+            if job.state not in jobs.UNFINISHED:
                 return
             time.sleep(0.3)
