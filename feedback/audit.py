@@ -18,6 +18,9 @@ from django.db import models
 acting = pghistory.context
 """`with acting(user=3, request="…"):` says who makes the changes within; `acting(key=7)` without `with` adds to it."""
 
+# The same as an expression in a statement of its own connection: until the end of the transaction, `%(annotator)s` acts.
+ACTING = "set_config('pghistory.context_metadata', jsonb_build_object('user', %(annotator)s::bigint)::text, true)"
+
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 _OPERATIONS = {INSERT: pgtrigger.Insert, UPDATE: pgtrigger.Update, DELETE: pgtrigger.Delete}
 # Only what somebody asked for: a row that the application makes by itself, for each inquiry, is no decision of a person.

@@ -61,6 +61,21 @@ def record_inquiry(
     return inquiry
 
 
+# The same within a statement of another app: `<from>` is its CTE that has a row where an inquiry is to be settled; `inquiry`
+# then says whether it had waited. Parameters: inquiry, project, category.
+SETTLE_INQUIRY = """
+inquiry AS (
+    SELECT i.id, i.category_id IS DISTINCT FROM %(category)s::bigint AS moved, i.status = 'waiting' AS waited
+    FROM feedback_inquiry i, <from> WHERE i.id = %(inquiry)s FOR NO KEY UPDATE OF i
+), settled AS (
+    UPDATE feedback_inquiry i SET category_id = %(category)s, status = CASE WHEN waited THEN 'resolved' ELSE status END
+    FROM inquiry x WHERE i.id = x.id AND (moved OR waited)
+), anew AS (
+    INSERT INTO feedback_unscored (project_id, events, anew)
+    SELECT %(project)s, '{}', ARRAY[id] FROM inquiry WHERE moved
+)"""
+
+
 def settle_inquiry(*, inquiry_id: uuid.UUID, category_id: int) -> None:
     """A person's decision is the final category; an inquiry that waited is resolved. Its scores count there from now on."""
     with transaction.atomic():

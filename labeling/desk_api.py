@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,7 @@ from feedback.models import User
 from feedback.problems import Problem, not_found
 from labeling import hot, queue, selectors, services
 from labeling.models import LabelTask
-from labeling.people import person_endpoint
+from labeling.people import Caller, Place, person_endpoint
 
 Key = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[-a-zA-Z0-9_]+$")]
 
@@ -40,80 +39,72 @@ class LeaseIn(msgspec.Struct, forbid_unknown_fields=True):
     token: uuid.UUID
 
 
-@dataclass(frozen=True)
-class Place:
-    """A person's place in a project: what they may claim, and the settings that a claim needs."""
-
-    project_id: int
-    lease_seconds: int
-    gold_rate: float
-    roles: list[str]
-
-
-# By the project's slug or, without one, the person's first project; by the task for what is done with an item.
-_PLACE = """
-SELECT p.id, p.lease_seconds, p.gold_rate, array_agg(m.role::text)
-FROM feedback_membership m JOIN feedback_project p ON p.id = m.project_id
-WHERE m.user_id = %(user)s AND (%(slug)s::text IS NULL OR p.slug = %(slug)s)
-  AND (%(task)s::bigint IS NULL OR p.id = (SELECT project_id FROM labeling_labeltask WHERE id = %(task)s))
-GROUP BY p.id ORDER BY p.id LIMIT 1
-"""
+_PROJECT = "SELECT project_id FROM labeling_labeltask WHERE id = %(task)s"
+LARGEST_ID = 2**63 - 1
 
 
 @person_endpoint("POST")
-def next_item(request: HttpRequest, user: User) -> HttpResponse:
+def next_item(request: HttpRequest, caller: Caller) -> HttpResponse:
     """The caller's live lease, or a new one on the best open task; 204 when there is nothing to do.
 
     With `prefetch` it is the item after that one: a short reservation, in hand as soon as the first is answered.
     """
     given = decode(read_body(request) or b"{}", NextIn)
-    place = place_of(user, slug=given.project)
+    place = caller.place(given.project)
+    if place is None:
+        raise not_found("project")
     lease = queue.claim(
-        project_id=place.project_id, annotator_id=user.pk, roles=_asked(place, given.role), reserve=given.prefetch,
+        project_id=place.project_id, annotator_id=caller.pk, roles=_asked(place, given.role), reserve=given.prefetch,
         seconds=queue.RESERVE_SECONDS if given.prefetch else place.lease_seconds, gold_rate=place.gold_rate,
     )  # fmt: skip
     return HttpResponse(status=204) if lease is None else json_response(leased(lease))
 
 
 @person_endpoint("POST")
-def answer_item(request: HttpRequest, user: User, task_id: int) -> HttpResponse:
+def answer_item(request: HttpRequest, caller: Caller, task_id: int) -> HttpResponse:
     """Submit an answer on a lease; the same answer again gets the same reply."""
     given = decode(read_body(request), AnnotationIn)
-    place = place_of(user, task_id=task_id)
+    if task_id > LARGEST_ID:
+        raise not_found("task")
     answer = services.Answer(
-        task_id=task_id, annotator_id=user.pk, token=given.token, category=given.category,
+        task_id=task_id, annotator_id=caller.pk, token=given.token, category=given.category,
         saw_suggestion=given.saw_suggestion, seconds=given.seconds,
     )  # fmt: skip
-    annotation = services.annotate(project_id=place.project_id, answer=answer)
-    body = {"annotation": annotation.pk, "task": task_id, "state": annotation.task.state, "extra": annotation.extra}
-    following = following_item(user, project_id=place.project_id, role=annotation.role, seconds=place.lease_seconds)
+    project_id, taken = services.take(roles={p.project_id: p.roles for p in caller.places}, answer=answer)
+    body = {"annotation": taken.annotation_id, "task": task_id, "state": taken.state, "extra": taken.extra}
+    following: dict[str, Any] = {"next": None}
+    if taken.more_waits:
+        seconds = caller.place_in(project_id).lease_seconds
+        following = following_item(caller.pk, project_id, role=taken.role, seconds=seconds)
     return json_response(body | following, status=201)
 
 
 @person_endpoint("POST")
-def heartbeat(request: HttpRequest, user: User, task_id: int) -> HttpResponse:
+def heartbeat(request: HttpRequest, caller: Caller, task_id: int) -> HttpResponse:
     """Keep a lease alive."""
     given = decode(read_body(request), LeaseIn)
-    place = place_of(user, task_id=task_id)
-    expires = queue.extend(task_id=task_id, annotator_id=user.pk, token=given.token, seconds=place.lease_seconds)
+    place = place_of(caller, task_id)
+    expires = queue.extend(task_id=task_id, annotator_id=caller.pk, token=given.token, seconds=place.lease_seconds)
     if expires is None:
         raise services.lease_lost()
     return json_response({"lease": {"expires_at": expires, "expires_in": seconds_until(expires)}})
 
 
-def place_of(user: User, *, slug: str | None = None, task_id: int | None = None) -> Place:
-    """Where a person is; 404 for a project or task that is not theirs, 403 for somebody who does not label there."""
-    task = task_id if task_id is None or task_id < 2**63 else 0
-    found = hot.row(_PLACE, {"user": user.pk, "slug": slug, "task": task})
-    if found is None:
-        raise not_found("task" if task_id is not None else "project")
-    return Place(found[0], found[1], found[2], services.claimable(set(found[3])))
+def place_of(caller: Caller, task_id: int) -> Place:
+    """Where a task is; 404 for one that is not the caller's, 403 for somebody who does not label there."""
+    found = hot.row(_PROJECT, {"task": task_id}) if task_id <= LARGEST_ID else None
+    if found is None or found[0] not in caller.project_ids:
+        raise not_found("task")
+    place = caller.place_in(found[0])
+    services.claimable(place.roles)
+    return place
 
 
 def _asked(place: Place, role: str | None) -> list[str]:
+    roles = services.claimable(place.roles)
     if role is None:
-        return place.roles
-    if role not in place.roles:
+        return roles
+    if role not in roles:
         raise Problem(403, "missing-role", f"This needs the role {role}. Ask a lead of the project for it.")
     return [role]
 
@@ -128,12 +119,12 @@ def leased(lease: queue.Lease) -> dict[str, Any]:
 
 def in_hand(user: User, task: LabelTask, role: str) -> dict[str, Any]:
     """What follows an item that left the caller's hands."""
-    return following_item(user, project_id=task.project_id, role=role, seconds=task.project.lease_seconds)
+    return following_item(user.pk, task.project_id, role=role, seconds=task.project.lease_seconds)
 
 
-def following_item(user: User, *, project_id: int, role: str, seconds: float) -> dict[str, Any]:
+def following_item(annotator_id: int, project_id: int, *, role: str, seconds: float) -> dict[str, Any]:
     """The lease on what the caller has prefetched: it is in hand now, and for longer."""
-    lease = queue.promote_reserved(project_id=project_id, annotator_id=user.pk, role=role, seconds=seconds)
+    lease = queue.promote_reserved(project_id=project_id, annotator_id=annotator_id, role=role, seconds=seconds)
     if lease is None:
         return {"next": None}
     left = seconds_until(lease.expires_at)

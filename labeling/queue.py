@@ -39,12 +39,11 @@ UPDATE labeling_slot SET state = 'open', annotator_id = NULL, token = NULL, leas
 WHERE id IN (SELECT id FROM expired WHERE NOT gold)
 """
 
-_ANY_EXPIRED = """
-SELECT 1 FROM labeling_slot WHERE project_id = %(project)s AND state = 'leased' AND lease_expires_at < now() LIMIT 1
-"""
-_IN_HAND = """
-SELECT 1 FROM labeling_slot WHERE annotator_id = %(annotator)s AND project_id = %(project)s AND role = ANY (%(roles)s)
-  AND state = 'leased' AND NOT reserved LIMIT 1
+# Whether a lease of the project has run out, and whether the person holds anything: whether it is in hand.
+_LOOK = """
+SELECT EXISTS (SELECT 1 FROM labeling_slot WHERE project_id = %(project)s AND state = 'leased' AND lease_expires_at < now()),
+    (SELECT bool_or(NOT reserved) FROM labeling_slot WHERE annotator_id = %(annotator)s AND project_id = %(project)s
+     AND role = ANY (%(roles)s) AND state = 'leased' AND lease_expires_at >= now())
 """
 _CLOSE = "DELETE FROM labeling_slot WHERE task_id = %(task)s AND state <> 'done'"
 _TURN = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 7))"
@@ -126,15 +125,12 @@ def claim(
     given: dict[str, Any] = {"project": project_id, "annotator": annotator_id, "seconds": seconds, "roles": list(roles)}
     with transaction.atomic():
         take_turn(project_id=project_id, annotator_id=annotator_id)
-        if hot.row(_ANY_EXPIRED, given):
-            with connection.cursor() as cursor:
-                cursor.execute(_RELEASE_EXPIRED, given)
-        reserve = reserve and hot.row(_IN_HAND, given) is not None
-        # Handed out again (the page was loaded anew): for its full time, and out of reach of a late release.
-        if held := _lease(hot.row(_RENEW, given | {"reserve": reserve}), annotator_id):
+        expired, in_hand = hot.row(_LOOK, given) or (False, None)
+        if expired:
+            hot.rows(_RELEASE_EXPIRED, given)
+        reserve = reserve and bool(in_hand)
+        if in_hand is not None and (held := _held_again(given | {"reserve": reserve}, annotator_id)):
             return held
-        if not reserve and (promoted := _lease(hot.row(_PROMOTE, given), annotator_id)):
-            return promoted
         known = SlotRole.ANNOTATOR in roles and gold_rate > 0 and _draws.random() < gold_rate
         statements = [(gold.CLAIM, SlotRole.ANNOTATOR.value)] if known else []
         for statement, role in [*statements, *((lanes.CLAIM, role) for role in roles)]:
@@ -142,6 +138,12 @@ def claim(
             if lease := _lease(hot.row(statement, new), annotator_id):
                 return lease
     return None
+
+
+def _held_again(given: dict[str, Any], annotator_id: int) -> Lease | None:
+    """What the person holds. Handed out again (the page was loaded anew): for its full time, and out of reach of a late release."""
+    held = _lease(hot.row(_RENEW, given), annotator_id)
+    return held or (None if given["reserve"] else _lease(hot.row(_PROMOTE, given), annotator_id))
 
 
 def _lease(row: tuple[Any, ...] | None, annotator_id: int) -> Lease | None:

@@ -6,14 +6,14 @@ import hashlib
 from datetime import UTC
 from typing import Any
 
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import get_language
 
 from feedback.models import Category
-from labeling import agreement, counters, days, tallies
+from feedback.problems import not_found
+from labeling import agreement, counters, days, hot, tallies
 from labeling.agreement import Kappa, by_pair, kappa_of_table
-from labeling.models import Annotation, Flag, LabelTask, SlotRole, TaskState
+from labeling.models import Annotation, SlotRole, TaskState
 from labeling.wording import why
 
 
@@ -29,26 +29,33 @@ def mean_kappa(*, project_id: int) -> tuple[float | None, int]:
     return found.value, found.items
 
 
+_ITEM = """
+SELECT t.project_id, p.revision, t.kind, t.state, t.reason, c.key, i.text, i.locale, i.channel, i.received_at,
+    EXISTS (SELECT 1 FROM labeling_flag f WHERE f.task_id = t.id AND f.annotator_id = %(annotator)s)
+FROM labeling_labeltask t JOIN feedback_project p ON p.id = t.project_id JOIN feedback_inquiry i ON i.id = t.inquiry_id
+LEFT JOIN feedback_category c ON c.id = t.suggestion_id
+WHERE t.id = %(task)s
+"""
+
+
 def task_payload(*, task_id: int, role: str, annotator_id: int) -> dict[str, Any]:
     """What an annotator is shown: never who else answered, and no suggestion for a blind task.
 
     An expert's payload holds the answers that disagree, under letters instead of names.
     """
-    own = Exists(Flag.objects.filter(task=OuterRef("pk"), annotator_id=annotator_id))
-    found = LabelTask.objects.select_related("inquiry", "suggestion", "project").annotate(flagged=own)
-    task = found.get(pk=task_id)
-    inquiry = task.inquiry
-    names = category_names(project_id=task.project_id, revision=task.project.revision)
-    words = why(task, names)
+    found = hot.row(_ITEM, {"task": task_id, "annotator": annotator_id})
+    if found is None:
+        raise not_found("task")
+    project_id, revision, kind, state, reason, suggestion, text, locale, channel, received_at, flagged = found
+    words = why(kind, reason, category_names(project_id=project_id, revision=revision))
     # A known item is a settled task: its state would tell it apart.
-    shown = TaskState.OPEN if role == SlotRole.ANNOTATOR else task.state
+    shown = TaskState.OPEN if role == SlotRole.ANNOTATOR else state
     payload = {
-        "id": task.pk, "text": inquiry.text, "locale": inquiry.locale, "channel": inquiry.channel, "kind": task.kind,
-        "state": shown, "reason": task.reason, "suggestion": task.suggestion.key if task.suggestion else None,
-        "role": role, "received_at": inquiry.received_at, "why": words.blind, "why_seen": words.seen,
-        "flagged": task.flagged,
+        "id": task_id, "text": text, "locale": locale, "channel": channel, "kind": kind, "state": shown, "reason": reason,
+        "suggestion": suggestion, "role": role, "received_at": received_at, "why": words.blind, "why_seen": words.seen,
+        "flagged": flagged,
     }  # fmt: skip
-    return payload | {"answers": disputed_answers(task)} if role == SlotRole.EXPERT else payload
+    return payload | {"answers": disputed_answers(task_id)} if role == SlotRole.EXPERT else payload
 
 
 _names: dict[tuple[int, int, str], dict[str, str]] = {}
@@ -70,11 +77,11 @@ def category_names(*, project_id: int, revision: int | None = None) -> dict[str,
     return found
 
 
-def disputed_answers(task: LabelTask) -> list[dict[str, Any]]:
+def disputed_answers(task_id: int) -> list[dict[str, Any]]:
     """The answers that disagree. Letters follow a hash, so that nobody's place gives them away from item to item."""
-    counted = Annotation.objects.filter(task=task, extra=False, gold=False, role=SlotRole.ANNOTATOR)
+    counted = Annotation.objects.filter(task=task_id, extra=False, gold=False, role=SlotRole.ANNOTATOR)
     rows = counted.values_list("annotator_id", "category__key", "seconds", "saw_suggestion")
-    shuffled = sorted(rows, key=lambda row: hashlib.sha256(f"{task.pk}:{row[0]}".encode()).digest())
+    shuffled = sorted(rows, key=lambda row: hashlib.sha256(f"{task_id}:{row[0]}".encode()).digest())
     return [
         {"letter": chr(ord("A") + i), "category": category, "seconds": seconds, "saw_suggestion": saw}
         for i, (_, category, seconds, saw) in enumerate(shuffled)

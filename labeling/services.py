@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
 
+from feedback import outbox
 from feedback.models import Category, Inquiry, Membership, Project, Role
 from feedback.problems import Problem, invalid, not_found
-from labeling import days, hot, queue, resolving
+from labeling import answering, days, hot, queue, resolving
+from labeling.answering import Answer
 from labeling.escalations import open_escalation
 from labeling.models import (
     Annotation,
@@ -34,6 +36,7 @@ __all__ = [
     "open_task",
     "settle_by_agent",
     "settle_label",
+    "take",
     "withdraw_label",
 ]
 
@@ -75,7 +78,7 @@ def slot_roles(*, user_id: int, project_id: int) -> list[str]:
     )
 
 
-def claimable(roles: set[str]) -> list[str]:
+def claimable(roles: Collection[str]) -> list[str]:
     """The slots that roles in a project entitle to, experts' first; 403 when there are none."""
     found = [
         str(slot)
@@ -90,15 +93,32 @@ def claimable(roles: set[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One submitted annotation."""
+class Taken:
+    """An answer that was taken, and what the person meets next."""
 
-    task_id: int
-    annotator_id: int
-    token: uuid.UUID
-    category: str | None  # None: an expert finds that none fits
-    saw_suggestion: bool = False
-    seconds: float | None = None
+    annotation_id: int
+    state: str
+    role: str
+    extra: bool
+    more_waits: bool = True
+
+
+def take(*, roles: Mapping[int, Collection[str]], answer: Answer) -> tuple[int, Taken]:
+    """Take an answer of somebody who has `roles` by project; the project's id and what came of it.
+
+    404 for a task of no project of theirs, 403 where they do not label. See `annotate` for everything else.
+    """
+    with transaction.atomic():
+        seen = answering.look(project_ids=list(roles), answer=answer)
+        if seen is None:
+            raise not_found("task")
+        claimable(roles[seen.project_id])
+        written = answering.write(answer=answer, seen=seen) if seen.is_common else None
+        if written is not None:
+            transaction.on_commit(outbox.nudge)
+            return seen.project_id, Taken(written, TaskState.RESOLVED, SlotRole.ANNOTATOR, False, seen.more_waits)
+        annotation = annotate(project_id=seen.project_id, answer=answer)
+    return seen.project_id, Taken(annotation.pk, annotation.task.state, annotation.role, annotation.extra)
 
 
 def annotate(*, project_id: int, answer: Answer) -> Annotation:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from labeling.models import LabelTask, TaskKind
+from labeling.models import TaskKind
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Why:
     seen: str
 
 
-def why(task: LabelTask, names: Mapping[str, str]) -> Why:
-    """The reason of a task in words; `names` are the project's categories by key, in the reader's language."""
-    if task.kind == TaskKind.AUDIT:
+def why(kind: str, reason: Any, names: Mapping[str, str]) -> Why:
+    """The reason of a task of this kind in words; `names` are the project's categories by key, in the reader's language."""
+    if kind == TaskKind.AUDIT:
         return _same(
             _("Drawn at random to measure how often the model is right. It is shown to everybody without a suggestion.")
         )
-    if task.kind == TaskKind.IMPORTED:
+    if kind == TaskKind.IMPORTED:
         return _same(_("Imported for labeling."))
-    reason = task.reason if isinstance(task.reason, dict) else {}
+    reason = reason if isinstance(reason, dict) else {}
     rule = str(reason.get("rule", ""))
     if rule == "margin":
         return _between(reason.get("between"), names)

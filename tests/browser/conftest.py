@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.test import Client, override_settings
 from django.utils.functional import empty
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from feedback.models import Project, User
 from tests.browser.scene import make_people, make_shop
@@ -25,6 +25,9 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
 # Large, compressed slowly, and on none of the pages looked at here.
 NOT_OURS = ["drf_spectacular_sidecar", "rest_framework", "admin", "unfold"]
+# A slow machine is no reason to fail: what is expected may take its time.
+PATIENCE_MS = 15_000
+expect.set_options(timeout=PATIENCE_MS)
 WIDE, NARROW = {"width": 1360, "height": 860}, {"width": 320, "height": 640}
 
 
@@ -100,7 +103,7 @@ class Visit:
     def __init__(self, context: BrowserContext, base: str) -> None:
         self.context, self.base = context, base
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)

@@ -36,7 +36,7 @@ TEXTS = [
     ("注文した商品がまだ届きません。いつ届くか教えてください。届かないなら返金してほしいです。", "ja", "delivery", "refund"),
     ("The lid of the teapot arrived in three pieces. Can you send another one?", "en", "damaged", "refund"),
     ("I cannot sign in since I changed my phone. The code goes to the old number.", "en", "account", "fraud"),
-    ("Please put our VAT number on invoice 2231 and send it again.", "en", "invoice", "account"),
+    ("Please put our VAT number on the last invoice and send it again.", "en", "invoice", "account"),
     ("Where can I see how many points I have?", "en", "account", "invoice"),
     ("You took the amount twice from my card.", "en", "refund", "fraud"),
     ("パスワードを忘れてしまい、ログインできません。", "ja", "account", "fraud"),

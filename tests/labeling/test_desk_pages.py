@@ -13,7 +13,7 @@ from django.utils import translation
 
 from feedback.models import Membership, Project, Role, User
 from labeling import services
-from labeling.models import Escalation, LabelTask, Slot, TaskKind
+from labeling.models import Escalation, Slot, TaskKind
 from labeling.wording import case_reasons, why
 from tests.browser.scene import inquire
 
@@ -80,7 +80,7 @@ class TestWhy:
     names = {"refund": "Refund", "delivery": "Delivery"}
 
     def of(self, reason: Any, kind: str = TaskKind.SELECTION) -> Any:
-        return why(LabelTask(kind=kind, reason=reason), self.names)
+        return why(kind, reason, self.names)
 
     def test_it_names_no_category_before_the_suggestion_was_asked_for(self) -> None:
         reason = {
