@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from django.utils import timezone
 
 from feedback import jobs
 from feedback.models import Job
-from learning import sentiment, sentiment_gates
+from learning import sentiment, sentiment_gates, sentiment_tasks
 from learning.core import encoder_source
 from learning.core.encoder_export import export_encoder
 from learning.core.encoder_source import Source
@@ -21,6 +22,12 @@ from serving.models import SentimentVersion
 from tests.learning.core.tiny_bert import bert_tensors, write_checkpoint
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _fresh_readers():
+    yield
+    readers.forget()
 
 
 @pytest.fixture
@@ -98,23 +105,7 @@ def test_few_pairs_wait_and_encoders_of_other_weights_cannot_be_tuned(running, p
     assert not SentimentVersion.objects.exists()
 
 
-def test_the_tuned_encoder_in_int8_reads_as_the_tuned_one_does(source, running, pairs, quick):
-    sentiment._train_variant(running, pairs)
-    version = SentimentVersion.objects.get(number=sentiment._tune_variant(running, pairs)["version"])
-    parity = next(g for g in version.gates if g["name"] == "parity")
-    assert parity["passed"]
-    assert parity["value"] <= 1e-5
-
-
-@pytest.fixture(autouse=True)
-def _fresh_readers():
-    yield
-    readers.forget()
-
-
 def test_tuning_is_off_unless_it_is_asked_for_and_then_once_a_night(project, settings, monkeypatch):
-    from learning import sentiment_tasks
-
     monkeypatch.setattr(sentiment_tasks, "new_pairs", lambda **_: 1000)
     sentiment_tasks.train_if_due(project_id=project.pk)
     assert Job.objects.get().params == {}
@@ -123,6 +114,6 @@ def test_tuning_is_off_unless_it_is_asked_for_and_then_once_a_night(project, set
     sentiment_tasks.train_if_due(project_id=project.pk)
     tuned = Job.objects.latest("pk")
     assert tuned.params == {"tune": True}
-    Job.objects.filter(pk=tuned.pk).update(state="done", started_at=sentiment_tasks.timezone.now(), exclusive_key=None)
+    Job.objects.filter(pk=tuned.pk).update(state="done", started_at=timezone.now(), exclusive_key=None)
     sentiment_tasks.train_if_due(project_id=project.pk)
     assert Job.objects.latest("pk").params == {}
