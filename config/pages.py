@@ -19,7 +19,7 @@ from rest_framework.throttling import BaseThrottle
 from config import attempts
 from feedback.models import Membership, Role, User
 from labeling.access import AGENTS, EVERYBODY, LABELERS, LEADS
-from labeling.shortcuts import ACTIONS, Shortcuts
+from labeling.shortcuts import ACTIONS, BOTH, CASES, DESK, Shortcuts
 
 # The page each role starts on, the role that oversees most first.
 STARTS = (
@@ -36,13 +36,14 @@ PLACES = (
     ("quality", gettext_lazy("Quality"), frozenset({Role.LEAD, Role.ADMIN})),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
     ("categories", gettext_lazy("Manage"), LEADS),
-    ("exchange", gettext_lazy("Exchange"), frozenset({Role.LEAD, Role.ADMIN})),
 )
 # Pages that stand under one place.
 WITHIN = {
     "case": "cases", "category": "categories", "settings": "categories", "people": "categories", "person": "categories",
     "service-level": "categories", "guideline-proposals": "categories", "category-guideline": "categories",
-    "keys": "categories", "audit": "categories",
+    "keys": "categories", "audit": "categories", "webhook-list": "categories", "webhook-action": "categories",
+    "exchange": "categories", "exchange-import": "categories", "exchange-export": "categories",
+    "exchange-faults": "categories", "my-work": "desk",
 }  # fmt: skip
 YEAR_SECONDS = 365 * 86_400
 
@@ -158,6 +159,13 @@ THEMES = {"system": gettext_lazy("As the system"), "light": gettext_lazy("Light"
 DENSITIES = {"comfortable": gettext_lazy("Comfortable"), "compact": gettext_lazy("Compact")}
 
 
+KEY_PAGES = (
+    (DESK, gettext_lazy("Labeling and adjudication")),
+    (CASES, gettext_lazy("Escalations")),
+    (BOTH, gettext_lazy("Both")),
+)
+
+
 class PreferencesForm(forms.Form):
     """A person's own taste: language, theme, density and keys."""
 
@@ -179,8 +187,9 @@ class PreferencesForm(forms.Form):
         return given
 
     @property
-    def keys(self) -> list[Any]:
-        return [self[f"key_{a.name}"] for a in ACTIONS]
+    def key_groups(self) -> list[tuple[Any, list[Any]]]:
+        """The fields of the keys, by the page that they act on: the same key may do one thing on each."""
+        return [(title, [self[f"key_{a.name}"] for a in ACTIONS if a.page == page]) for page, title in KEY_PAGES]
 
 
 @login_required

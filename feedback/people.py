@@ -7,7 +7,8 @@ responsible for everywhere, so that nobody gets into an account that also belong
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.contrib.auth.tokens import default_token_generator
@@ -95,16 +96,21 @@ def _must_be_allowed(by: Visitor, roles: frozenset[str]) -> None:
         raise Problem(403, "missing-role", "Only an admin gives or takes the role admin.", field="roles")
 
 
-def may_invite_again(*, by: Visitor, user: User) -> bool:
-    """Whether the visitor may make a link that opens this account: they lead every desk that the person belongs to."""
-    if user.is_superuser or user.is_staff or not user.is_active:
-        return False
+def may_invite_again(*, by: Visitor, users: Collection[User]) -> set[int]:
+    """Those for whom the visitor may make a link that opens their account: they lead every desk of that person."""
     led = set(Membership.objects.filter(user=by.user, role__in=LEADS).values_list("project_id", flat=True))
-    theirs = Membership.objects.filter(user=user)
-    if Role.ADMIN not in by.roles and theirs.filter(role=Role.ADMIN).exists():
-        return False
-    places = set(theirs.values_list("project_id", flat=True))
-    return bool(places) and places <= led
+    theirs: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    for user_id, project_id, role in Membership.objects.filter(user__in=users).values_list(
+        "user_id", "project_id", "role"
+    ):
+        theirs[user_id].append((project_id, role))
+    over_admins = Role.ADMIN in by.roles
+    return {
+        user.pk
+        for user in users
+        if user.is_active and not (user.is_superuser or user.is_staff) and theirs[user.pk]
+        and all(project_id in led and (over_admins or role != Role.ADMIN) for project_id, role in theirs[user.pk])
+    }  # fmt: skip
 
 
 def link_parts(*, by: Visitor, user_id: int) -> tuple[str, str]:
@@ -112,7 +118,7 @@ def link_parts(*, by: Visitor, user_id: int) -> tuple[str, str]:
     if not _roles_of(by.project.pk, user_id):
         raise not_found("person")
     user = User.objects.get(pk=user_id)
-    if not may_invite_again(by=by, user=user):
+    if user.pk not in may_invite_again(by=by, users=[user]):
         raise Problem(
             403, "not-yours-alone", "This person also belongs to a desk that you do not lead. Ask its lead for a link."
         )

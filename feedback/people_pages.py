@@ -46,12 +46,12 @@ def _page(
     roles: dict[User, set[str]] = defaultdict(set)
     for m in Membership.objects.filter(project=who.project).select_related("user").order_by("user__username"):
         roles[m.user].add(m.role)
-    may = people.grantable(who)
+    may, openable = people.grantable(who), people.may_invite_again(by=who, users=list(roles))
     rows = [
         {
             "user": user, "roles": [(r, ROLE_NAMES[Role(r)], r in held, r in may) for r in Role.values], "self": user == who.user,
             "fixed": Role.ADMIN in held and Role.ADMIN not in who.roles, "new": not user.has_usable_password(),
-            "link": people.may_invite_again(by=who, user=user),
+            "link": user.pk in openable,
         }
         for user, held in roles.items()
     ]  # fmt: skip

@@ -22,6 +22,18 @@ from labeling.access import Visitor, page
 SHOWN = 50
 
 
+KIND_NAMES = {
+    "escalation.breached": gettext_lazy("A case missed its target"),
+    "escalation.opened": gettext_lazy("A customer waits for a person"),
+    "escalation.replied": gettext_lazy("An agent replied"),
+    "escalation.resolved": gettext_lazy("A case was resolved"),
+    "inquiry.resolved": gettext_lazy("An inquiry was answered"),
+    "label.resolved": gettext_lazy("A label was settled"),
+    "label.withdrawn": gettext_lazy("A label was withdrawn"),
+    "model.promoted": gettext_lazy("A model version went live"),
+}
+
+
 class WebhookForm(forms.Form):
     """Where to, and about what."""
 
@@ -38,7 +50,7 @@ class WebhookForm(forms.Form):
         super().__init__(*args, **kwargs)
         field = self.fields["kinds"]
         assert isinstance(field, forms.MultipleChoiceField)
-        field.choices = [(kind, kind) for kind in sorted(webhooks.kinds)]
+        field.choices = [(kind, KIND_NAMES.get(kind, kind)) for kind in sorted(webhooks.kinds)]
 
 
 @never_cache

@@ -153,9 +153,20 @@ def _version(m: ModelVersion, live: LiveState | None) -> dict[str, Any]:
 def _job(j: Job) -> dict[str, Any]:
     tone = {"running": "model", "done": "ok", "failed": "warn", "dead": "bad"}.get(j.state, "")
     return {
-        "pk": j.pk, "kind": j.kind, "words": _job_words(j), "tone": tone, "attempt": j.attempt, "stage": j.stage,
+        "pk": j.pk, "name": _job_name(j.kind), "words": _job_words(j), "tone": tone, "attempt": j.attempt, "stage": j.stage,
         "progress": 1.0 if j.state == JobState.DONE else j.progress, "errors": j.errors, "created_at": j.created_at,
     }  # fmt: skip
+
+
+def _job_name(kind: str) -> str:
+    """What a job does, in words; one that is not known here keeps the name in the code."""
+    return {
+        "train": _("Training"), "rescore": _("Scores after new weights"), "erase": _("Erasure of a customer"),
+        "train_sentiment": _("Training of the sentiment head"), "read_comments": _("Sentiment of comments"),
+        "labeling.close_batch": _("Agreement of a batch"), "labeling.consensus": _("Consensus of annotators"),
+        "import_labels": _("Import of labels"), "import_inquiries": _("Import of inquiries"),
+        "export_labels": _("Export of labels"),
+    }.get(kind, kind)  # fmt: skip
 
 
 def _job_words(j: Job) -> str:

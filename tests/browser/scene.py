@@ -9,7 +9,22 @@ from typing import Any
 
 from django.utils import timezone
 
-from feedback.models import Category, Inquiry, Job, Membership, Project, Role, Status, User
+from feedback import keys, vault
+from feedback.models import (
+    ApiKey,
+    Category,
+    ClientApp,
+    Inquiry,
+    Job,
+    Membership,
+    Notice,
+    Project,
+    Role,
+    Status,
+    TokenIssuer,
+    User,
+    Webhook,
+)
 from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
 from feedback.services import add_categories as services_add
 from labeling import case_resolving, escalations, queue, services
@@ -274,3 +289,34 @@ def take_over(project: Project, *others: User) -> None:
         assert lease.task_id == task.pk
         given = services.Answer(task_id=task.pk, annotator_id=person.pk, token=lease.token, category="refund")
         services.annotate(project_id=project.pk, answer=given)
+
+
+def make_keys(shop: Project) -> None:
+    """Keys in every state, one for web pages, and an issuer of tokens."""
+    app = ClientApp.objects.create(project=shop, name="help-centre")
+    first, _ = keys.create_key(app=ClientApp.objects.get(project=shop, name="default"), scopes=list(keys.SCOPES))
+    ApiKey.objects.filter(pk=first.pk).update(last_used_at=timezone.now() - timedelta(minutes=3))
+    keys.rotate_key(key_id=first.pk, overlap=timedelta(days=7))
+    keys.create_public_key(app=app, origins=["https://help.hanabi.example", "https://www.hanabi.example"])
+    gone, _ = keys.create_key(app=app, scopes=["labels:read"])
+    keys.revoke_key(key_id=gone.pk)
+    TokenIssuer.objects.create(
+        app=app, issuer="https://login.hanabi.example", audience="enso", scopes=["labels:read"],
+        jwks_url="https://login.hanabi.example/jwks.json",
+    )  # fmt: skip
+
+
+def make_webhooks(shop: Project) -> None:
+    """A webhook that works, and one that was paused after its receiver stayed away."""
+    now, address = timezone.now(), "https://hooks.hanabi.example"
+    secret = vault.seal_text("not-sent-in-tests")
+    works = Webhook.objects.create(project=shop, url=f"{address}/labels", kinds=["label.resolved"], secret=secret)
+    Webhook.objects.create(
+        project=shop, url=f"{address}/desk", kinds=["escalation.opened", "escalation.resolved"], secret=secret, active=False
+    )  # fmt: skip
+    for event, state, status, error in (
+        ("e-1", "delivered", 204, ""),
+        ("e-2", "dead", None, "The receiver did not answer."),
+    ):
+        Notice.objects.create(webhook=works, event=event, kind="label.resolved", body="{}", state=state, attempts=3,
+                              due_at=now, status=status, error=error)  # fmt: skip

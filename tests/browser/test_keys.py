@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
-
-from feedback import keys
-from feedback.models import ApiKey, ClientApp, Project, TokenIssuer, User
+from feedback.models import ApiKey, Project, User
+from tests.browser import scene
 from tests.browser.conftest import NARROW
 from tests.browser.test_screens import LOOKS, faults, picture
 
 
-def make_keys(shop: Project) -> None:
-    app = ClientApp.objects.create(project=shop, name="help-centre")
-    first, _ = keys.create_key(app=ClientApp.objects.get(project=shop, name="default"), scopes=list(keys.SCOPES))
-    ApiKey.objects.filter(pk=first.pk).update(last_used_at=timezone.now() - timedelta(minutes=3))
-    keys.rotate_key(key_id=first.pk, overlap=timedelta(days=7))
-    keys.create_public_key(app=app, origins=["https://help.hanabi.example", "https://www.hanabi.example"])
-    gone, _ = keys.create_key(app=app, scopes=["labels:read"])
-    keys.revoke_key(key_id=gone.pk)
-    TokenIssuer.objects.create(
-        app=app, issuer="https://login.hanabi.example", audience="enso", scopes=["labels:read"],
-        jwks_url="https://login.hanabi.example/jwks.json",
-    )  # fmt: skip
-
-
 def test_axe_finds_no_fault(shop: Project, people: dict[str, User], visit: Callable[..., Any]) -> None:
-    make_keys(shop)
+    scene.make_keys(shop)
     for theme, language in LOOKS:
         page = visit(people["lead"], theme=theme, language=language).go("/p/shop/keys")
         picture(page, f"keys-{theme}-{language}")
