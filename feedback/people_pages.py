@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -72,6 +72,8 @@ def _link(request: HttpRequest, who: Visitor, user: User) -> dict[str, Any]:
 @require_POST
 def member(request: HttpRequest, who: Visitor, user_id: int) -> HttpResponse:
     """Change what somebody may do, let them go, or make a new one-time link."""
+    if not Membership.objects.filter(project=who.project, user_id=user_id).exists():
+        raise Http404
     act, roles = request.POST.get("act", ""), request.POST.getlist("roles")
     if act == "link":
         user = User.objects.filter(pk=user_id).first()

@@ -122,6 +122,7 @@ class TaskReturn(PersonView):
         given.is_valid(raise_exception=True)
         user, v = self.person(request), given.validated_data
         task = own_task(user, task_id)
+        roles_for(user, task.project, SlotRole.EXPERT.value)
         version = actions.return_with_guideline(
             project_id=task.project_id, task_id=task.pk, expert_id=user.pk, token=v["token"], category=v["category"],
             guideline=v["guideline"],

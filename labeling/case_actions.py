@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -213,6 +213,8 @@ def undo_batch(request: HttpRequest, who: Visitor, batch_id: int) -> HttpRespons
     try:
         restored, left = case_batches.undo(project_id=who.project.pk, agent_id=who.user.pk, batch_id=batch_id)
     except Problem as problem:
+        if problem.status == 404:
+            raise Http404(problem.detail) from problem
         messages.warning(request, problem.detail)
         return redirect(url("cases", who, view_of(request)))
     n = len(restored)

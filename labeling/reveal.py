@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
 from feedback import privacy
+from feedback.models import Inquiry
 from feedback.problems import Problem
 from labeling.access import AGENTS, Visitor, page
 
@@ -17,6 +19,8 @@ from labeling.access import AGENTS, Visitor, page
 @page(*AGENTS)
 def reveal(request: HttpRequest, who: Visitor, inquiry_id: uuid.UUID) -> HttpResponse:
     """GET: the form. POST with a reason: the text without placeholders; nothing of it is kept by the browser."""
+    if not Inquiry.objects.filter(pk=inquiry_id, project=who.project).exists():
+        raise Http404(_("There is no such inquiry in this project."))
     context = {"project": who.project, "inquiry_id": inquiry_id}
     if request.method != "POST":
         return render(request, "labeling/reveal.html", context)

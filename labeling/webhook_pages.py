@@ -94,6 +94,8 @@ def webhook_action(request: HttpRequest, who: Visitor, webhook_id: int, action: 
         else:
             raise Http404
     except Problem as problem:
+        if problem.status == 404:
+            raise Http404(problem.detail) from problem
         messages.warning(request, problem.detail)
     return redirect("webhook-list", slug=who.project.slug)
 
@@ -102,6 +104,8 @@ def webhook_action(request: HttpRequest, who: Visitor, webhook_id: int, action: 
 @require_POST
 def notice_replay(request: HttpRequest, who: Visitor, notice_id: int) -> HttpResponse:
     """Send one notice again."""
+    if not Notice.objects.filter(pk=notice_id, webhook__project=who.project).exists():
+        raise Http404
     again = webhooks.replay(project_id=who.project.pk, notice_id=notice_id)
     messages.success(request, _("%(count)s notices will be sent again.") % {"count": again})
     return redirect("webhook-list", slug=who.project.slug)
