@@ -67,7 +67,7 @@ def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
     results = [LineOut(number, r.id, r.result) for number, r in zip(good, receipts, strict=True)]
     if bad:
         results = sorted(results + bad, key=attrgetter("line"))
-    counts = Counter([r.result for r in results])
+    counts: Counter[str] = Counter([r.result for r in results])
     return json_response(LinesOut(results, counts), status=201 if counts["stored"] else 200)
 
 
