@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from operator import attrgetter
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
 
 from feedback import limits, services
+from feedback.contract import LineErrorOut, LineOut, LinesOut, ReceiptOut, ReceiptsOut
 from feedback.event_shape import EventIn, checked
 from feedback.http import decode, endpoint, explain, json_response, read_body
 from feedback.ingest import NewEvent, Receipt
@@ -33,15 +34,11 @@ def feedback(request: HttpRequest, principal: Principal) -> HttpResponse:
     receipt = _record(principal, [checked(decode(body, EventIn), rules)])[0]
     if receipt.result == "conflict":
         raise Problem(409, "idempotency-conflict", "This event_id was used with another body.", field="event_id")
-    return json_response(_told(receipt), status=201 if receipt.result == "stored" else 200)
+    return json_response(ReceiptOut(receipt.id, receipt.result), status=201 if receipt.result == "stored" else 200)
 
 
 def _record(principal: Principal, events: Sequence[NewEvent]) -> list[Receipt]:
     return services.record_feedback(project_id=principal.project_id, app_id=principal.app_id, events=events)
-
-
-def _told(receipt: Receipt) -> dict[str, Any]:
-    return {"id": receipt.id, "result": receipt.result}
 
 
 def _array(request: HttpRequest, principal: Principal, rules: Rules, body: bytes) -> HttpResponse:
@@ -49,26 +46,29 @@ def _array(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
     given = decode(body, list[EventIn])
     _admit(request, principal, len(given))
     receipts = _record(principal, [checked(e, rules, at=f"[{i}].") for i, e in enumerate(given)])
-    results = [_told(r) for r in receipts]
-    return json_response({"results": results}, status=201 if any(r.result == "stored" for r in receipts) else 200)
+    results = [ReceiptOut(r.id, r.result) for r in receipts]
+    return json_response(ReceiptsOut(results), status=201 if any(r.result == "stored" for r in receipts) else 200)
 
 
 def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes) -> HttpResponse:
     """Each line on its own: the good ones are stored, and each bad one is answered with its error and field."""
     lines = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
     _admit(request, principal, len(lines))
-    results: list[dict[str, Any]] = []
-    good: list[tuple[int, NewEvent]] = []
-    for at, (number, line) in enumerate(lines):
+    good: list[int] = []
+    events: list[NewEvent] = []
+    bad: list[LineOut] = []
+    for number, line in lines:
         try:
-            good.append((at, checked(_read(line), rules)))
-            results.append({"line": number})
+            events.append(checked(_read(line), rules))
+            good.append(number)
         except Problem as problem:
-            results.append({"line": number, "id": None, "result": "invalid", "error": _error(problem)})
-    for (at, _), receipt in zip(good, _record(principal, [e for _, e in good]), strict=True):
-        results[at] |= _told(receipt)
-    counts = Counter(str(r["result"]) for r in results)
-    return json_response({"results": results, "counts": counts}, status=201 if counts["stored"] else 200)
+            bad.append(LineOut(number, None, "invalid", _error(problem)))
+    receipts = _record(principal, events)
+    results = [LineOut(number, r.id, r.result) for number, r in zip(good, receipts, strict=True)]
+    if bad:
+        results = sorted(results + bad, key=attrgetter("line"))
+    counts: Counter[str] = Counter([r.result for r in results])
+    return json_response(LinesOut(results, counts), status=201 if counts["stored"] else 200)
 
 
 def _read(line: bytes) -> EventIn:
@@ -80,8 +80,8 @@ def _read(line: bytes) -> EventIn:
         raise Problem(400, "malformed", f"The line is no valid JSON: {error}.") from error
 
 
-def _error(problem: Problem) -> dict[str, Any]:
-    return {"type": f"urn:enso:problem:{problem.kind}", "detail": problem.detail, "field": problem.field}
+def _error(problem: Problem) -> LineErrorOut:
+    return LineErrorOut(f"urn:enso:problem:{problem.kind}", problem.detail, problem.field)
 
 
 def _admit(request: HttpRequest, principal: Principal, events: int) -> None:

@@ -11,7 +11,7 @@ from feedback.described import JSON, Described, describe
 from feedback.event_shape import EventIn
 
 
-class ReceiptOut(msgspec.Struct):
+class ReceiptOut(msgspec.Struct, gc=False):
     """What became of one event; a conflict has no id."""
 
     id: uuid.UUID | None
@@ -32,7 +32,7 @@ class LineErrorOut(msgspec.Struct):
     field: str | None
 
 
-class LineOut(msgspec.Struct, omit_defaults=True):
+class LineOut(msgspec.Struct, omit_defaults=True, gc=False):
     """What became of one line of a stream; `error` where it is invalid."""
 
     line: int

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from feedback.ingest import NewEvent
-from feedback.problems import invalid
+from feedback.problems import Problem, invalid
 from feedback.rules import Rules
 from feedback.texts import fault_in
 
@@ -19,7 +19,7 @@ _WITHOUT_VALUE = frozenset({"impression", "click", "comment"})
 _THUMBS: dict[float | str | None, float] = {"up": 1.0, "down": -1.0, 1: 1.0, -1: -1.0}
 
 
-class EventIn(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class EventIn(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One feedback event: `value` is seconds (dwell), share (scroll), ±1 or up/down (thumbs), points (rating, nps)."""
 
     inquiry: Reference
@@ -39,18 +39,24 @@ def checked(event: EventIn, rules: Rules, *, at: str = "", weight: float = 1.0) 
 
     The digest that tells a repeated event from another one with its id is taken of what was sent, not of what is stored.
     """
-    kind = event.type
-    value = None if kind in _WITHOUT_VALUE and event.value is None else _value(event, rules, at)
+    kind, at_time = event.type, event.occurred_at
+    value = None if event.value is None and kind in _WITHOUT_VALUE else _value(event, rules, at)
+    text = "" if event.text is None and kind != "comment" else _text(event, at)
+    if at_time is not None and at_time.tzinfo is not UTC:
+        at_time = _instant(at_time, at)
+    event_id, customer = event.event_id, event.customer or ""
+    if not (event.inquiry.isprintable() and (event_id or "").isprintable() and customer.isprintable()):
+        raise _unprintable(event, at)
+    digest = hashlib.sha256(_encode(event)).digest()
+    return NewEvent(event.inquiry, kind, value, text, digest, event_id, customer, at_time, weight)
+
+
+def _unprintable(event: EventIn, at: str) -> Problem:
     if not event.inquiry.isprintable():
-        raise invalid(f"{at}inquiry", "A reference consists of printable characters.")
-    if event.event_id is not None and not event.event_id.isprintable():
-        raise invalid(f"{at}event_id", "An event_id consists of printable characters.")
-    if event.customer is not None and not event.customer.isprintable():
-        raise invalid(f"{at}customer", "A customer's id consists of printable characters.")
-    return NewEvent(
-        event.inquiry, kind, value, _text(event, at), hashlib.sha256(_encode(event)).digest(), event.event_id,
-        event.customer or "", event.occurred_at and _instant(event.occurred_at, at), weight,
-    )  # fmt: skip
+        return invalid(f"{at}inquiry", "A reference consists of printable characters.")
+    if not (event.event_id or "").isprintable():
+        return invalid(f"{at}event_id", "An event_id consists of printable characters.")
+    return invalid(f"{at}customer", "A customer's id consists of printable characters.")
 
 
 def _text(event: EventIn, at: str) -> str:
@@ -82,6 +88,6 @@ def _value(event: EventIn, rules: Rules, at: str) -> float:
             raise invalid(f"{at}value", "Thumbs are «up» or «down» (or 1, −1).")
         return _THUMBS[event.value]
     low, high = _BOUNDS.get(event.type) or (rules.rating_min, rules.rating_max)
-    if not isinstance(event.value, int | float) or not low <= event.value <= high:
+    if not isinstance(event.value, (int, float)) or not low <= event.value <= high:
         raise invalid(f"{at}value", f"An event of type {event.type} needs a number from {low:g} to {high:g}.")
     return float(event.value)

@@ -2,16 +2,15 @@
 
 The statement joins events to inquiries, inserts what is new, queues it for the scores (feedback/score_fold.py), keeps what
 was masked and publishes comments: all of it or nothing. Single events go over one connection that this process keeps for
-them, in groups (feedback/group_commit.py); batches are copied into a temporary table first.
+them, in groups (feedback/group_commit.py); batches over another, copied into a temporary table first.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import psycopg
@@ -36,8 +35,8 @@ PATIENCE_SECONDS = 15.0
 MAX_DEADLOCKS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+# Structs outside the garbage collector's sight: a batch makes thousands that refer to nothing but plain values.
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """A feedback event as an app posted it, checked. `weight` below 1: an anonymous page."""
 
     inquiry_ref: str
@@ -51,15 +50,14 @@ class NewEvent:
     weight: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What became of one event: stored, duplicate (same id, same body) or conflict (same id, another body)."""
 
     id: uuid.UUID | None
-    result: str
+    result: Literal["stored", "duplicate", "conflict"]
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, gc=False):
     """An event on its way in. `line` says which of two with the same event_id came first; `sealed` is what was masked."""
 
     line: int
@@ -138,17 +136,17 @@ def rows_of(project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> 
     """Rows with their ids and times. An event without a time, or from a clock far ahead, is dated by its arrival."""
     now = datetime.now(UTC)
     latest = now + MAX_SKEW
-    found = []
-    for line, (pk, e) in enumerate(zip(uuid7s(len(events)), events, strict=True)):
-        at = e.occurred_at
-        row = Row(
+    rows = [
+        Row(
             line, pk, project_id, app_id, e.event_id, e.request_sha, e.inquiry_ref, e.kind, e.value, "", e.customer,
-            e.weight, at if at is not None and at <= latest else now, now, None,
-        )  # fmt: skip
+            e.weight, at if (at := e.occurred_at) is not None and at <= latest else now, now, None,
+        )
+        for line, (pk, e) in enumerate(zip(uuid7s(len(events)), events, strict=True))
+    ]  # fmt: skip
+    for row, e in zip(rows, events, strict=True):
         if e.text:
             _mask(row, e.text)
-        found.append(row)
-    return found
+    return rows
 
 
 def _mask(row: Row, text: str) -> None:
@@ -164,7 +162,11 @@ def record(rows: Sequence[Row]) -> list[Receipt]:
 
     Whoever holds a transaction already gets the rows stored in that one.
     """
-    if len(rows) != 1 or connection.in_atomic_block:
+    if not rows:
+        return []
+    if connection.in_atomic_block:
+        return _store_within(rows)
+    if len(rows) > 1:
         return _store_many(rows)
     try:
         return [_singles.submit(rows[0])]
@@ -174,22 +176,32 @@ def record(rows: Sequence[Row]) -> list[Receipt]:
         ) from error
 
 
+def _store_within(rows: Sequence[Row]) -> list[Receipt]:
+    """Rows in the caller's transaction."""
+    with transaction.atomic(), connection.wrap_database_errors:
+        cursor = psycopg.Cursor(connection.connection)
+        cursor.format = psycopg.pq.Format.BINARY
+        receipts = _store(cursor, rows)
+        transaction.on_commit(lambda: _nudge(rows))
+    return receipts
+
+
 def _store_many(rows: Sequence[Row]) -> list[Receipt]:
-    """Rows in a transaction of Django's connection; where another writer locked what it needs, it tries again."""
-    if not rows:
-        return []
+    """Rows in a transaction of their own; where another writer locked what it needs, it is tried again.
+
+    One batch at a time: its connection is warm, and two that write to the same indexes would wait for each other anyway.
+    """
     for attempt in range(MAX_DEADLOCKS):
         try:
-            with transaction.atomic(), connection.wrap_database_errors:
-                cursor = psycopg.Cursor(connection.connection)
+            with _kept_for_batches.cursor(patience=PATIENCE_SECONDS) as cursor, cursor.connection.transaction():
                 cursor.format = psycopg.pq.Format.BINARY
                 receipts = _store(cursor, rows)
-                transaction.on_commit(lambda: _nudge(rows))
-            return receipts
         except OperationalError as error:
-            last = attempt == MAX_DEADLOCKS - 1 or connection.in_atomic_block
-            if last or not isinstance(error.__cause__, DeadlockDetected):
+            if attempt == MAX_DEADLOCKS - 1 or not isinstance(error.__cause__, DeadlockDetected):
                 raise
+        else:
+            _nudge(rows)
+            return receipts
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -215,8 +227,8 @@ def _store(cursor: Cursor, rows: Sequence[Row]) -> list[Receipt]:
         cursor.execute(_INCOMING)
         with cursor.copy(_COPY) as copy:
             copy.set_types(list(_TYPES.values()))
-            for row in rows:
-                copy.write_row(msgspec.structs.astuple(row))
+            for row in map(msgspec.structs.astuple, rows):
+                copy.write_row(row)
         cursor.execute(_STORE_COPIED, prepare=True)
     present = {r[0] for r in cursor}
     if not present:
@@ -241,7 +253,7 @@ def _receipt(row: Row, known: tuple[uuid.UUID, bytes]) -> Receipt:
     return Receipt(pk, "duplicate") if sha == row.request_sha else Receipt(None, "conflict")
 
 
-_kept = KeptConnection()
+_kept, _kept_for_batches = KeptConnection(), KeptConnection()
 _singles: GroupCommit[Row, Receipt] = GroupCommit(
     _store_group, largest=LARGEST_GROUP, waiting=MAX_WAITING, patience=PATIENCE_SECONDS,
     shared=(OperationalError, InterfaceError),
@@ -249,8 +261,9 @@ _singles: GroupCommit[Row, Receipt] = GroupCommit(
 
 
 def close() -> None:
-    """Give the kept connection back (tests, whose database goes away)."""
+    """Give the kept connections back (tests, whose database goes away)."""
     _kept.close()
+    _kept_for_batches.close()
 
 
 _JOIN = """

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 
 
 class KeptConnection:
@@ -32,14 +32,25 @@ class KeptConnection:
         self._connection, self._lock = None, threading.Lock()
 
     @contextmanager
-    def cursor(self) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
-        with self._lock, connection.wrap_database_errors:
+    def cursor(self, *, patience: float = -1) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
+        """A cursor for the block, once it is this caller's turn; OperationalError after `patience` seconds (-1: no end)."""
+        with self._turn(patience), connection.wrap_database_errors:
             opened = self._opened()
             try:
                 yield opened.cursor()
             except psycopg.OperationalError:
                 self._close()
                 raise
+
+    @contextmanager
+    def _turn(self, patience: float) -> Iterator[None]:
+        lock = self._lock  # the one of this moment: a forked child has another
+        if not lock.acquire(timeout=patience):
+            raise OperationalError(f"the connection was not free within {patience:g} s")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _opened(self) -> psycopg.Connection[tuple[Any, ...]]:
         name = connection.settings_dict["NAME"]

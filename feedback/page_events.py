@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -88,7 +87,7 @@ def _new_event(e: PageEvent, page: PublicPrincipal, rules: Rules, secrets: list[
     customer = _customer(e, secrets, at)
     # The same event may be sent again later, under another token or none: neither age nor token make it another event.
     content = msgspec.json.encode([e.inquiry, e.type, e.value, e.text])
-    return replace(
+    return msgspec.structs.replace(
         new, event_id=f"page:{page.app_id}:{e.event_id}", request_sha=hashlib.sha256(content).digest(),
         customer=customer or "", weight=rules.anonymous_weight if customer is None else 1.0,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from config.settings import *  # noqa: F403 - the same database, pool and secret
 
 INSTALLED_APPS = [
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "django.contrib.messages",
-    "rest_framework", "rest_framework.authtoken", "feedback", "labeling", "serving", "benchmarks.usual",
+    "pgtrigger", "rest_framework", "rest_framework.authtoken", "feedback", "labeling", "serving", "benchmarks.usual",
 ]  # fmt: skip
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

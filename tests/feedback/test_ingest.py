@@ -108,24 +108,25 @@ def test_any_order_repetition_and_cut_gives_the_same_bytes(project, given, seed)
         transaction.set_rollback(True)
 
 
-def ten_thousand() -> list[ingest.NewEvent]:
+def many(count: int, inquiries: int) -> list[ingest.NewEvent]:
     rng = random.Random(7)
     kinds = {
         "impression": lambda: None, "click": lambda: None, "dwell": lambda: rng.expovariate(0.05), "scroll": rng.random,
         "thumbs": lambda: rng.choice(["up", "down"]), "rating": lambda: rng.randint(1, 5), "nps": lambda: rng.randint(0, 10),
     }  # fmt: skip
-    drawn = [rng.choice(list(kinds)) for _ in range(10_000)]
+    drawn = [rng.choice(list(kinds)) for _ in range(count)]
     return [
-        new_event(i, k, kinds[k](), rng.randrange(400), rng.randrange(500), rng.choice([1.0, 1.0, 0.2]))
+        new_event(i, k, kinds[k](), rng.randrange(inquiries), rng.randrange(500), rng.choice([1.0, 1.0, 0.2]))
         for i, k in enumerate(drawn)
     ]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ten_thousand_events_delivered_twice_by_threads_in_any_order_give_the_same_bytes(project):
+@pytest.mark.parametrize(("count", "inquiries"), [(1_500, 60), pytest.param(10_000, 400, marks=pytest.mark.soak)])
+def test_events_delivered_twice_by_threads_in_any_order_give_the_same_bytes(project, count, inquiries):
     other = create_project(slug="twin", name="Twin", categories=CATEGORIES)
-    events = ten_thousand()
-    for number in range(400):
+    events = many(count, inquiries)
+    for number in range(inquiries):
         new_inquiry(project, number)
     for i in range(0, len(events), 1000):
         record_feedback(project_id=project.pk, app_id=None, events=events[i : i + 1000])
@@ -138,8 +139,8 @@ def test_ten_thousand_events_delivered_twice_by_threads_in_any_order_give_the_sa
         try:
             mine = shuffled[part::4]
             stored = 0
-            for i in range(0, len(mine), 250):
-                receipts = record_feedback(project_id=other.pk, app_id=None, events=mine[i : i + 250])
+            for i in range(0, len(mine), 150):
+                receipts = record_feedback(project_id=other.pk, app_id=None, events=mine[i : i + 150])
                 assert not [r for r in receipts if r.result == "conflict"]
                 stored += sum(r.result == "stored" for r in receipts)
             return stored
@@ -156,13 +157,13 @@ def test_ten_thousand_events_delivered_twice_by_threads_in_any_order_give_the_sa
     with ThreadPoolExecutor(5) as pool:
         folding = pool.submit(keep_folding)
         delivering = [pool.submit(deliver, part) for part in range(4)]
-        for number in range(400):  # inquiries come after many of their events
+        for number in range(inquiries):  # inquiries come after many of their events
             new_inquiry(other, number)
         stored = sum(d.result() for d in delivering)
         stop.set()
         folding.result()
     ingest.join_missed()
-    assert stored == 10_000
+    assert stored == count
     assert exactly(other) == exactly(project)
 
 

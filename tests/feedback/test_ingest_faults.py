@@ -14,10 +14,12 @@ from tests.servers import ROOT
 
 @pytest.mark.processes
 @pytest.mark.timeout(600)
-def test_no_acknowledged_event_is_lost_whatever_is_killed(tmp_path):
+@pytest.mark.parametrize("events", [384, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_no_acknowledged_event_is_lost_whatever_is_killed(tmp_path, events):
     report = tmp_path / "ingest.json"
     command = [
-        sys.executable, "-m", "benchmarks.ingest", "--only-faults", "--fault-events", "1200", "--inquiries", "300", "--json", str(report),
+        sys.executable, "-m", "benchmarks.ingest", "--only-faults", "--fault-events", str(events), "--inquiries", "100",
+        "--json", str(report),
     ]  # fmt: skip
     # The benchmark's stack has a home of its own; with servers named by URL it would share the suite's database.
     environment = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
@@ -25,4 +27,4 @@ def test_no_acknowledged_event_is_lost_whatever_is_killed(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     figures = json.loads(report.read_text())
     assert figures["killed"] == ["web", "postgresql", "worker"]
-    assert (figures["lost"], figures["refused"], figures["acknowledged"], figures["miscounted"]) == (0, 0, 1200, 0)
+    assert (figures["lost"], figures["refused"], figures["acknowledged"], figures["miscounted"]) == (0, 0, events, 0)
