@@ -6,13 +6,13 @@ import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404
 from psycopg_pool import PoolTimeout
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 
-from feedback.problems import CHALLENGE, CONTENT_TYPE, Problem, request_id, unavailable
+from feedback.problems import CHALLENGE, CONTENT_TYPE, Problem, not_storable, request_id, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ def _problem_of(exc: Exception, rid: str) -> Problem:
         return from_drf(exc)
     if isinstance(exc, OperationalError | InterfaceError | PoolTimeout):
         return unavailable()
+    if isinstance(exc, DataError):
+        return not_storable()
     log.error("unhandled error, request %s", rid, exc_info=exc)
     return Problem(500, "internal", "Something went wrong on our side. Nothing was changed.")
 

@@ -54,8 +54,8 @@ WORTH_KNOWING = {"project", "category", "inquiry", "token", "url"}
 
 @schemathesis.serializer("application/x-ndjson")
 def lines(context: Any, value: Any) -> bytes:
-    """Text as it is; a body that was made wrong on purpose as whatever it prints as."""
-    return str(value).encode(errors="replace")
+    """A value a line, and a body that is no list as one line."""
+    return b"\n".join(json.dumps(one).encode() for one in (value if isinstance(value, list) else [value]))
 
 
 @dataclass
@@ -84,18 +84,20 @@ class World:
         return {}
 
     def note(self, answer: Any) -> None:
-        if answer.status_code not in (200, 201) or "json" not in answer.headers.get("content-type", [""])[0]:
+        if answer.status_code not in (200, 201) or answer.headers["content-type"] != ["application/json"]:
             return
         body = answer.json()
-        task = body.get("task") if isinstance(body.get("task"), dict) else None
-        lease = body.get("lease")
+        if not isinstance(body, dict):
+            return
+        task = body["task"] if isinstance(body.get("task"), dict) else {}
+        lease = body["lease"] if isinstance(body.get("lease"), dict) else {}
         stored = body.get("id") if "decision" in body else None
         for name, value in (
             ("inquiry_id", stored),
             ("inquiry", stored),
             ("webhook_id", body.get("id") if "secret" in body else None),
-            ("task_id", task and task["id"]),
-            ("token", lease and lease["token"]),
+            ("task_id", task.get("id")),
+            ("token", lease.get("token")),
         ):
             if value is not None:
                 self.seen.setdefault(name, []).append(value)
@@ -113,7 +115,9 @@ def world(transactional_db, project, settings):
 
 
 def ask_all(world: World, total: int) -> None:
-    document = schemathesis.openapi.from_wsgi("/api/schema?format=json", application)
+    # The real credentials are added by `ask`; made-up ones would only stand in their way.
+    config = schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}})
+    document = schemathesis.openapi.from_wsgi("/api/schema?format=json", application, config=config)
     operations = [o.ok() for o in document.get_all_operations()]
     # Only a body has much to be wrong about: a path that does not fit is another URL.
     ways = [(o, mode) for o in operations for mode in MODES if o.body or mode == schemathesis.GenerationMode.POSITIVE]
@@ -147,7 +151,9 @@ def ask(world: World, operation: Any, mode: Any, count: int, round_number: int) 
         world.statuses[answer.status_code] += 1
         world.note(answer)
         try:
-            case.validate_response(answer, checks=CHECKS)
+            # A stream is taken whatever its lines are: each has its own result.
+            streamed = case.media_type == "application/x-ndjson"
+            case.validate_response(answer, checks=[c for c in CHECKS if not streamed or c is not negative_data_rejection])
         except (Failure, FailureGroup) as fault:
             found = getattr(fault, "exceptions", [fault])
             told = "; ".join(f"{type(f).__name__}: {f}" for f in found)
@@ -173,12 +179,14 @@ def _use_what_was_seen(world: World, case: Any, chance: random.Random) -> None:
                     body[name] = chance.choice(known[-5:])
 
 
+@pytest.mark.timeout(3_600)
 @pytest.mark.django_db(transaction=True)
 def test_two_thousand_generated_requests_find_no_fault(world):
     run(world, 2_000)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(24 * 3_600)
 @pytest.mark.django_db(transaction=True)
 def test_a_hundred_thousand_generated_requests_find_no_fault(world):
     run(world, 100_000)

@@ -68,6 +68,7 @@ def test_what_was_erased_is_counted_and_a_second_time_finds_nothing(told, projec
         "tasks": LabelTask.objects.filter(inquiry_id=told["gone"]).count(),
         "escalations": 1,
         "annotations": 0,
+        "files": 0,
     }
     assert first[2] == {"inquiries": 1, "events": 2, "originals": 1}
     assert all(not any(counts.values()) for counts in erase_all(project, "gone"))
