@@ -1,10 +1,23 @@
-"""What of feedback/ is audited: settings, categories, replies, people, roles, keys, trusted issuers and webhooks. Inquiries and events are not: they are
-what customers did."""
+"""What of feedback/ is audited: settings, categories, replies, people, roles, keys, trusted issuers and webhooks.
+
+Inquiries and events are not: they are what customers did.
+"""
 
 from __future__ import annotations
 
 from feedback.audit import Recorded, keep_for_good, record
-from feedback.models import ApiKey, AuditEvent, Category, ClientApp, Membership, Project, Reply, TokenIssuer, User, Webhook
+from feedback.models import (
+    ApiKey,
+    AuditEvent,
+    Category,
+    ClientApp,
+    Membership,
+    Project,
+    Reply,
+    TokenIssuer,
+    User,
+    Webhook,
+)
 
 _APPS_PROJECT = "(SELECT a.project_id FROM feedback_clientapp a WHERE a.id = {row}.app_id)"
 SETTINGS = (
@@ -43,7 +56,17 @@ def register() -> None:
         TokenIssuer,
         Recorded(
             "issuer",
-            ("issuer", "audience", "jwks_file", "algorithms", "scope_claim", "scope_map", "scopes", "revoked_at", "app_id"),
+            (
+                "issuer",
+                "audience",
+                "jwks_file",
+                "algorithms",
+                "scope_claim",
+                "scope_map",
+                "scopes",
+                "revoked_at",
+                "app_id",
+            ),
             project=_APPS_PROJECT,
             texts=("jwks_url",),
         ),
