@@ -48,6 +48,8 @@ CHECKS = [
     response_schema_conformance, negative_data_rejection,
 ]  # fmt: skip
 ROUNDS = 3
+# What much else hangs on, and what has the most to be wrong about.
+OFTEN = {"/api/v1/feedback", "/api/v1/inquiries"}
 VARIANTS = 3
 JSON = "application/json"
 HOSTILE: list[Any] = [
@@ -156,7 +158,8 @@ def ask_all(world: World, total: int) -> None:
     ways = [(o, mode) for o in operations for mode in MODES if o.body or mode == schemathesis.GenerationMode.POSITIVE]
     for round_number in range(ROUNDS):  # later rounds know the ids of earlier ones
         for operation, mode in ways:
-            ask(world, operation, mode, total // (ROUNDS * len(ways) * (1 + VARIANTS)) + 1, round_number)
+            often = 6 if operation.path in OFTEN else 1
+            ask(world, operation, mode, often * (total // (ROUNDS * len(ways) * (1 + VARIANTS)) + 1), round_number)
 
 
 def ask(world: World, operation: Any, mode: Any, count: int, round_number: int) -> None:
@@ -201,9 +204,10 @@ def ask(world: World, operation: Any, mode: Any, count: int, round_number: int) 
 
 def send_hostile(world: World, case: Any, chance: random.Random, who: str) -> None:
     """The same request with one thing in it changed for the worse: a value of the body, the query, the path or the body itself."""
+    body = copy.deepcopy(case.body) if isinstance(case.body, dict | list) else case.body
     changed = case.operation.Case(
         method=case.method, path_parameters=dict(case.path_parameters or {}), query=dict(case.query or {}),
-        headers=dict(case.headers or {}), body=copy.deepcopy(case.body) if isinstance(case.body, dict | list) else case.body, media_type=case.media_type,
+        headers=dict(case.headers or {}), body=body, media_type=case.media_type,
     )  # fmt: skip
     places = [p for p in (changed.body, changed.query, changed.path_parameters) if isinstance(p, dict) and p]
     raw: dict[str, Any] = {}
