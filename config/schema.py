@@ -111,7 +111,9 @@ def complete(result: Document, generator: Any, request: Any, public: bool) -> Do
 
 
 def _types() -> list[Any]:
-    shapes = [s for many in known.values() for d in many for s in [*d.bodies.values(), *d.answers.values()]]
+    answers = [a for many in known.values() for d in many for a in d.answers.values()]
+    shapes = [s for many in known.values() for d in many for s in d.bodies.values()]
+    shapes += [s for a in answers for s in (a.values() if isinstance(a, dict) else [a])]
     return [t for shape in shapes for t in (shape if isinstance(shape, tuple) else (shape,)) if t is not None]
 
 
@@ -148,7 +150,8 @@ def _operation(endpoint: Endpoint, d: Described) -> Document:
 def _answer(shape: Any, media: Sequence[str]) -> Document:
     if shape is None:
         return {"description": "No body."}
-    return {"description": "", "content": {one: {"schema": _schema(shape)} for one in media}}
+    shapes = shape if isinstance(shape, dict) else dict.fromkeys(media, shape)
+    return {"description": "", "content": {one: {"schema": _schema(of)} for one, of in shapes.items()}}
 
 
 def _parameter(p: Parameter) -> Document:

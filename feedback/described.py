@@ -27,7 +27,7 @@ class Parameter:
 class Described:
     """One method of one endpoint. `bodies` and `answers` hold msgspec types, by media type and by status.
 
-    A tuple of types means any of them; an answer of None has no body.
+    A tuple of types means any of them; an answer of None has no body, one that differs by media type is a dict of them.
     """
 
     method: str

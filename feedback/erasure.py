@@ -6,11 +6,10 @@ heads forget it), then `feedback` deletes the texts themselves. Running any of t
 
 from __future__ import annotations
 
-import uuid
-
 from django.db import transaction
 from django.db.models import QuerySet
 
+from feedback import ingest, score_fold
 from feedback.models import Event, Inquiry, Original
 from feedback.services import rescore
 
@@ -23,8 +22,10 @@ def inquiries_of(*, project_id: int, customer: str) -> QuerySet[Inquiry]:
 
 
 def erase(*, project_id: int, customer: str) -> dict[str, int]:
-    """Delete a customer's inquiries, events and sealed originals; scores of other inquiries that they touched are made anew."""
+    """Delete a customer's inquiries, events and sealed originals, and take what they said out of every score and sum."""
     with transaction.atomic():
+        # Before any inquiry is locked, in the order of a fold that runs beside this.
+        score_fold.take_turn(project_id)
         # Concurrent erasures and joins of late events line up on the inquiries.
         mine = list(
             inquiries_of(project_id=project_id, customer=customer).select_for_update().values_list("pk", flat=True)
@@ -34,16 +35,17 @@ def erase(*, project_id: int, customer: str) -> dict[str, int]:
         )
         rows = list(events.values_list("pk", "inquiry_id"))
         ids = [pk for pk, _ in rows]
-        others = {inquiry for _, inquiry in rows if inquiry is not None} - set(mine)
+        touched = {inquiry for _, inquiry in rows if inquiry is not None} | set(mine)
         originals = (
             Original.objects.filter(event__in=ids).delete()[0]
             + Original.objects.filter(inquiry_id__in=mine).delete()[0]
         )
         Event.objects.filter(pk__in=ids).delete()
+        # The sums forget the inquiries while these are still there to say where they were counted.
+        rescore(inquiry_ids=touched)
+        while score_fold.fold_project(project_id):
+            pass
         Inquiry.objects.filter(pk__in=mine).delete()
-        rescore(inquiry_ids=_still_there(others))
+    # Events that were being stored meanwhile, and saw the inquiries.
+    ingest.sweep_orphans()
     return {"inquiries": len(mine), "events": len(ids), "originals": originals}
-
-
-def _still_there(ids: set[uuid.UUID]) -> list[uuid.UUID]:
-    return list(Inquiry.objects.filter(pk__in=ids).values_list("pk", flat=True))

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from psycopg_pool import PoolTimeout
 
 from feedback import limits
 from feedback.keys import Principal, principal_of
-from feedback.problems import Problem, internal_error, problem_response, request_id, unavailable
+from feedback.problems import Problem, internal_error, not_storable, problem_response, request_id, unavailable
 
 T = TypeVar("T")
 View = Callable[..., HttpResponseBase]
@@ -53,6 +53,8 @@ def guard(admit: Callable[[HttpRequest], Any], described: tuple[tuple[str, ...],
                 response = problem_response(request, problem)
             except (OperationalError, InterfaceError, PoolTimeout):
                 response = problem_response(request, unavailable())
+            except DataError:
+                response = problem_response(request, not_storable())
             except Exception:
                 response = internal_error(request)
             return limits.mark(request, response)

@@ -289,12 +289,15 @@ def join_missed(*, within: timedelta = timedelta(hours=1)) -> int:
 
 
 def sweep_orphans(*, within: timedelta = timedelta(hours=1)) -> int:
-    """Delete events whose inquiry was erased while they were being stored (docs/decisions/0010)."""
+    """Delete events whose inquiry was erased while they were being stored (docs/decisions/0010), and what was sealed of them."""
     first = uuid.UUID(int=int((datetime.now(UTC) - within).timestamp() * 1000) << 80)  # ids begin with their time
     with connection.cursor() as cursor:
         cursor.execute(
-            """DELETE FROM feedback_event e WHERE e.id >= %s AND e.inquiry_id IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM feedback_inquiry i WHERE i.id = e.inquiry_id)""",
+            """WITH gone AS (
+                DELETE FROM feedback_event e WHERE e.id >= %s AND e.inquiry_id IS NOT NULL
+                AND NOT EXISTS (SELECT 1 FROM feedback_inquiry i WHERE i.id = e.inquiry_id) RETURNING e.id
+            ), sealed AS (DELETE FROM feedback_original o USING gone WHERE o.event = gone.id)
+            SELECT count(*) FROM gone""",
             [first],
         )
-        return int(cursor.rowcount)
+        return int(cursor.fetchone()[0])

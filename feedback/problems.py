@@ -60,6 +60,15 @@ def not_found(what: str) -> Problem:
     return Problem(404, "not-found", f"There is no such {what} in this project.")
 
 
+def not_storable() -> Problem:
+    """For a value that passed every check and that the database still refuses: the last line of defence, never the first."""
+    return Problem(
+        422,
+        "not-storable",
+        "A value cannot be stored: a NUL character, or a number or time out of range. Nothing was changed.",
+    )
+
+
 def unavailable() -> Problem:
     return Problem(
         503, "unavailable", "The database cannot be reached. Nothing was stored: send this again.", retry_after=2

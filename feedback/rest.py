@@ -6,15 +6,26 @@ import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404
 from psycopg_pool import PoolTimeout
 from rest_framework import exceptions, serializers
+from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 
-from feedback.problems import CHALLENGE, CONTENT_TYPE, Problem, request_id, unavailable
+from feedback.problems import CHALLENGE, CONTENT_TYPE, Problem, not_storable, request_id, unavailable
 
 log = logging.getLogger(__name__)
+
+
+class BoundedJSONParser(JSONParser):
+    """JSON that is nested deeper than Python goes is malformed, not a failure of the server."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise exceptions.ParseError("The JSON is nested too deeply.") from error
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -57,6 +68,8 @@ def _problem_of(exc: Exception, rid: str) -> Problem:
         return from_drf(exc)
     if isinstance(exc, OperationalError | InterfaceError | PoolTimeout):
         return unavailable()
+    if isinstance(exc, DataError):
+        return not_storable()
     log.error("unhandled error, request %s", rid, exc_info=exc)
     return Problem(500, "internal", "Something went wrong on our side. Nothing was changed.")
 

@@ -135,7 +135,7 @@ def fold_project(project_id: int, *, rows: int = ROWS) -> int:
     with transaction.atomic(), connection.wrap_database_errors:
         cursor = psycopg.Cursor(connection.connection)
         cursor.format = psycopg.pq.Format.BINARY
-        cursor.execute("SELECT pg_advisory_xact_lock(%s::int4, %s::int4)", [_LOCK_CLASS, project_id])
+        take_turn(project_id)
         waiting = _waiting(cursor, project_id)
         honour = waiting <= rows
         # Only folds delete, and they take turns: rows that come in between are taken as well, or left to the next fold.
@@ -146,6 +146,12 @@ def fold_project(project_id: int, *, rows: int = ROWS) -> int:
             for weights in cursor.fetchall():  # none: the project is gone
                 _fold(cursor, project_id, fresh, anew, (ImplicitWeights(*weights[:5]), ExplicitWeights(*weights[5:])))
     return min(waiting, most)
+
+
+def take_turn(project_id: int) -> None:
+    """Wait until no fold of the project runs, and let none begin before the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s::int4, %s::int4)", [_LOCK_CLASS, project_id])
 
 
 def _waiting(cursor: Cursor, project_id: int) -> int:

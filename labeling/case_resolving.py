@@ -8,11 +8,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 from django.utils import timezone
 
+from feedback import privacy
 from feedback.models import Category, Reply
 from feedback.problems import invalid
 from labeling import case_events, escalations, macros, services
@@ -36,6 +37,7 @@ class Resolution:
 def reply(hand: Hand, *, text: str) -> Escalation:
     """Tell the customer something and keep the case open: the first response is given."""
     _must_be_complete(text)
+    text = privacy.without_payment_numbers(text, project_id=hand.project_id)
     with transaction.atomic():
         case = escalations.find(project_id=hand.project_id, case_id=hand.case_id)
         entry = CaseEntry(kind=EntryKind.REPLY, text=text)
@@ -62,6 +64,11 @@ def resolve(hand: Hand, *, how: Resolution) -> Escalation:
     category = Category.objects.filter(project_id=hand.project_id, key=how.category, archived_at=None).first()
     _must_fit(how, category)
     assert category is not None
+    how = replace(
+        how,
+        reply=privacy.without_payment_numbers(how.reply, project_id=hand.project_id),
+        guideline=privacy.masked(how.guideline, project_id=hand.project_id).text,
+    )
     with transaction.atomic():
         case = escalations.find(project_id=hand.project_id, case_id=hand.case_id)
         # Read before the label is settled: until then the inquiry's category is the model's.

@@ -58,11 +58,11 @@ describe(
 )
 describe("task-annotations", Described("post", "tasks", {JSON: AnnotationIn}, {201: AnnotatedOut}, security=_PEOPLE))
 describe("task-heartbeat", Described("post", "tasks", {JSON: LeaseIn}, {200: RenewedOut}, security=_PEOPLE))
+_STREAMED_MEDIA = sorted({FORMATS[name].media_type.partition(";")[0] for name in STREAMED})
 describe(
     "labels",
     Described(
-        method="get", tag="labels", answers={200: str},
-        answer_media=tuple(sorted({FORMATS[name].media_type.partition(";")[0] for name in STREAMED})),
+        method="get", tag="labels", answers={200: {m: list[dict[str, Any]] if m == JSON else str for m in _STREAMED_MEDIA}},
         parameters=(
             Parameter("format", "query", "How the labels are written.", {"type": "string", "enum": sorted(STREAMED)}),
             Parameter("since", "query", "Only what was settled from then on, with its offset.", {"type": "string"}),

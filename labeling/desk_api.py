@@ -21,7 +21,7 @@ Key = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[-a-zA-Z0-9_]+$")]
 
 
 class NextIn(msgspec.Struct, forbid_unknown_fields=True):
-    project: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    project: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[-a-zA-Z0-9_]+$")] | None = None
     role: Literal["annotator", "expert"] | None = None
     prefetch: bool = False
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from django.db import transaction
 
 from feedback.erasure import inquiries_of
+from labeling.exchange.files import forget_files
 from labeling.models import Annotation, Escalation, Label, LabelTask
 from labeling.services import withdraw_label
 
 
 def erase(*, project_id: int, customer: str) -> dict[str, int]:
-    """Withdraw a customer's labels (announced, so that heads forget them), and delete tasks, answers and escalations."""
+    """Withdraw a customer's labels (announced, so that heads forget them), and delete tasks, answers and escalations.
+
+    Cases go with their notes, replies and findings. Files made for download may hold the texts: all of the project's go.
+    """
     with transaction.atomic():
         inquiries = list(inquiries_of(project_id=project_id, customer=customer).select_for_update())
         for inquiry in inquiries:
@@ -24,4 +28,5 @@ def erase(*, project_id: int, customer: str) -> dict[str, int]:
         }  # fmt: skip
         for rows in (labels, tasks, escalations):
             rows.delete()
+        counts["files"] = forget_files(project_id=project_id) if inquiries else 0
     return counts

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from feedback import privacy
 from feedback.models import Inquiry, Membership, User
 from feedback.problems import Problem, invalid, not_found
 from feedback.texts import fault_in
@@ -179,9 +180,10 @@ def set_level(hand: Hand, *, level: str) -> Escalation:
 
 
 def note(*, project_id: int, case_id: int, agent_id: int, text: str) -> CaseEntry:
-    """A word to colleagues, also on a resolved case. Two notes at once are two notes: nothing is compared."""
+    """A word to colleagues, also on a resolved case, without personal data. Two notes at once are two: nothing is compared."""
     must_be_text("text", text)
     case = find(project_id=project_id, case_id=case_id)
+    text = privacy.masked(text, project_id=project_id).text
     return CaseEntry.objects.create(case=case, kind=EntryKind.NOTE, author_id=agent_id, text=text)
 
 

@@ -123,7 +123,7 @@ class InquiryScore(models.Model):
 class ScoreCell(models.Model):
     """Sums (feedback.totals.Totals) over the inquiries of a day, category, reply and model version.
 
-    A number without a person: it stays when an inquiry is erased.
+    An inquiry that is erased is taken out before it goes (feedback/erasure.py).
     """
 
     project = models.ForeignKey(

@@ -12,7 +12,19 @@ from django.urls import reverse
 
 from feedback.audit import acting
 from feedback.audited import SETTINGS
-from feedback.models import ApiKey, AuditEvent, Category, Inquiry, Membership, Project, Role, User
+from feedback.models import (
+    ApiKey,
+    AuditEvent,
+    Category,
+    ClientApp,
+    Inquiry,
+    Membership,
+    Project,
+    Role,
+    TokenIssuer,
+    User,
+    Webhook,
+)
 from feedback.services import add_reply
 from labeling import queue, services
 from labeling.models import Annotation, Escalation, Label
@@ -98,6 +110,27 @@ def test_a_password_leaves_nothing_but_that_it_changed(annotator):
     assert event.changes == {"password": None}
 
 
+def test_issuers_and_webhooks_are_recorded_without_their_addresses_and_secrets(project):
+    app = ClientApp.objects.get(project=project)
+    TokenIssuer.objects.create(
+        app=app,
+        issuer="https://id.example",
+        audience="enso",
+        jwks_url="https://user:hidden@id.example/k",
+        scopes=["labels:read"],
+    )
+    hook = Webhook.objects.create(
+        project=project, url="https://hooks.example/hidden", kinds=["label.settled"], secret=b"hidden"
+    )
+    Webhook.objects.filter(pk=hook.pk).update(active=False, secret=b"hidden too")
+    (issuer,) = events(kind="issuer", project=project)
+    assert issuer.changes["scopes"] == [None, ["labels:read"]]
+    made, stopped = events(kind="webhook", project=project)
+    assert made.changes["kinds"] == [None, ["label.settled"]]
+    assert stopped.changes == {"active": [True, False], "secret": None}
+    assert "hidden" not in audit_as_text()
+
+
 def test_the_record_can_be_neither_changed_nor_deleted(project):
     for change in (lambda: AuditEvent.objects.update(user_id=1), lambda: AuditEvent.objects.all().delete()):
         with pytest.raises(ProgrammingError, match="Cannot update or delete"), transaction.atomic():
@@ -146,7 +179,8 @@ def test_a_person_is_named_by_the_session_and_the_request(project, client):
     case = services.open_escalation(inquiry=inquiry, reasons=[], priority=0.5)
     client.force_login(agent)
     path = reverse("case-resolve", args=[project.slug, case.pk])
-    client.post(path, {"category": "refund", "reply": "We are sorry."}, headers={"X-Request-Id": "req-9"})
+    given = {"category": "refund", "outcome": "answered", "reply": "We are sorry.", "version": case.version}
+    client.post(path, given, headers={"X-Request-Id": "req-9"})
     found = events(user=agent)
     assert {(e.kind, e.action) for e in found} == {("escalation", "update"), ("label", "insert")} | {("task", "update")}
     assert {e.context["request"] for e in found} == {"req-9"}

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import pytest
+from django.db.models import Sum
 
 import feedback.erasure
 import labeling.erasure
 import serving.erasure
-from feedback.models import Event, Inquiry, InquiryScore, Original, OutboxEvent
+from feedback.models import Event, Inquiry, InquiryScore, Original, OutboxEvent, ScoreCell
 from feedback.score_fold import fold_project
+from feedback.totals import Totals
+from labeling import escalations
+from labeling.exchange.files import keep_file
+from labeling.exchange.models import ExchangeFile
 from labeling.models import Escalation, Label, LabelSource, LabelTask
 from labeling.services import settle_label
 from serving.models import DecisionRecord, Embedding
@@ -68,6 +73,7 @@ def test_what_was_erased_is_counted_and_a_second_time_finds_nothing(told, projec
         "tasks": LabelTask.objects.filter(inquiry_id=told["gone"]).count(),
         "escalations": 1,
         "annotations": 0,
+        "files": 0,
     }
     assert first[2] == {"inquiries": 1, "events": 2, "originals": 1}
     assert all(not any(counts.values()) for counts in erase_all(project, "gone"))
@@ -81,6 +87,37 @@ def test_scores_that_the_customer_touched_elsewhere_are_made_anew(told, post, pr
     fold_project(project.pk)
     score = InquiryScore.objects.get(inquiry_id=told["stays"])
     assert (score.explicit, score.events) == (None, 1)
+
+
+def test_the_sums_forget_the_customer_as_if_they_had_never_been_there(told, post, project):
+    def sums():
+        fold_project(project.pk)
+        return {name: ScoreCell.objects.filter(project=project).aggregate(n=Sum(name))["n"] for name in Totals._fields}
+
+    post("feedback", {"inquiry": told["stays"], "type": "rating", "value": 4, "customer": "stays"})
+    of_one = sums()
+    post("feedback", {"inquiry": told["gone"], "type": "rating", "value": 1, "customer": "gone"})
+    assert sums()["explicit_count"] == 2
+    erase_all(project, "gone")
+    assert sums()["explicit_count"] == 1
+    assert sums()["explicit_sum"] == of_one["explicit_sum"]
+    assert sums()["inquiries"] == 1
+
+
+def test_files_for_download_go_with_the_customer(told, project, other_project):
+    for place in (project, other_project):
+        keep_file(project_id=place.pk, name="labels.csv", pieces=[b"says gone"])
+    counted = labeling.erasure.erase(project_id=project.pk, customer="gone")
+    assert counted["files"] == 1
+    assert [f.project_id for f in ExchangeFile.objects.all()] == [other_project.pk]
+
+
+def test_what_is_said_about_a_case_goes_with_it(told, project, expert):
+    case = Escalation.objects.get(inquiry_id=told["gone"])
+    escalations.note(project_id=project.pk, case_id=case.pk, agent_id=expert.pk, text="A peculiar caller")
+    assert "A peculiar caller" in everything_stored()
+    erase_all(project, "gone")
+    assert "A peculiar caller" not in everything_stored()
 
 
 def test_another_project_keeps_its_customer_of_the_same_name(told, other_project):

@@ -54,6 +54,29 @@ def events(kind: str) -> list[dict[str, Any]]:
     return list(OutboxEvent.objects.filter(kind=kind).order_by("pk").values_list("payload", flat=True))
 
 
+class TestPersonalData:
+    CARD = "4111 1111 1111 1111"
+
+    def test_a_note_is_kept_without_it(self, open_case: Open, agent: User) -> None:
+        case = open_case()
+        text = f"She wrote from jo@example.com, card {self.CARD}"
+        entry = escalations.note(project_id=case.project_id, case_id=case.pk, agent_id=agent.pk, text=text)
+        entry.refresh_from_db()
+        assert entry.text == "She wrote from [email], card [card *1111]"
+
+    def test_a_reply_reaches_the_customer_as_written_but_for_payment_numbers(
+        self, open_case: Open, agent: User
+    ) -> None:
+        case = open_case()
+        case_resolving.reply(hand(case, agent), text=f"Write to help@shop.example. Your card {self.CARD} was refunded.")
+        case.refresh_from_db()
+        assert case.reply_text == "Write to help@shop.example. Your card [card *1111] was refunded."
+
+    def test_a_proposed_guideline_is_kept_without_it(self, open_case: Open, agent: User) -> None:
+        close_case(open_case(), agent, guideline="Letters from jo@example.com are refunds.")
+        assert CaseFinding.objects.get(kind="guideline").text == "Letters from [email] are refunds."
+
+
 class TestOpening:
     def test_the_level_follows_risk_anger_and_whoever_asked(self, open_case: Open) -> None:
         cases = [open_case("high_risk"), open_case("angry", sentiment=-0.8), open_case("app"), open_case("unsure")]
