@@ -48,7 +48,8 @@ UNION ALL SELECT 'inquiry.resolved', %(project)s, jsonb_build_object('inquiry', 
 _WRITE = f"""
 WITH slot AS (
     UPDATE labeling_slot SET state = 'done', lease_expires_at = NULL, reserved = false
-    WHERE id = %(slot)s AND annotator_id = %(annotator)s AND token = %(token)s AND state = 'leased'
+    WHERE id = %(slot)s AND annotator_id = %(annotator)s AND token = %(token)s
+      AND state || '' = 'leased'  -- by its key, not through the small index of leases, whose entries die all the time
     RETURNING id
 ), answer AS (
     INSERT INTO labeling_annotation (task_id, slot_id, annotator_id, category_id, role, token, saw_suggestion, seconds, extra,
