@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC
 from typing import Any
 
@@ -47,6 +48,7 @@ def task_payload(*, task_id: int, role: str, annotator_id: int) -> dict[str, Any
     if found is None:
         raise not_found("task")
     project_id, revision, kind, state, reason, suggestion, text, locale, channel, received_at, flagged = found
+    reason = json.loads(reason)  # Django's connections hand jsonb over as text
     words = why(kind, reason, category_names(project_id=project_id, revision=revision))
     # A known item is a settled task: its state would tell it apart.
     shown = TaskState.OPEN if role == SlotRole.ANNOTATOR else state

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from feedback.models import AuditEvent, Inquiry, Membership, OutboxEvent, Project, Status, User
-from labeling import answering, queue, services
+from labeling import answering, queue, selectors, services
 from labeling.models import Annotation, AnnotatorDay, Band, Batch, Label, LabelTask, Slot
 from labeling.quality_models import QueueTally
 from tests.labeling.test_queue import add_task
@@ -121,6 +121,16 @@ def test_the_counters_follow(single: Project, annotator: User) -> None:
     services.take(roles={single.pk: ["annotator"]}, answer=answer_of(lease, first_category(single)))
     assert queue.counts(project_id=single.pk)["open"] == before - 1
     assert QueueTally.objects.filter(project_id=single.pk, what="task:resolved").exists()
+
+
+def test_an_item_comes_with_its_reason_as_data_and_in_words(single: Project, annotator: User) -> None:
+    between = [{"category": "refund", "share": 0.48}, {"category": "delivery", "share": 0.46}]
+    LabelTask.objects.update(reason={"rule": "margin", "between": between})
+    item = selectors.task_payload(
+        task_id=LabelTask.objects.values_list("pk", flat=True)[0], role="annotator", annotator_id=annotator.pk
+    )
+    assert item["reason"]["rule"] == "margin"
+    assert "48" in item["why"]
 
 
 class TestSession:
