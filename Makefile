@@ -36,6 +36,7 @@ lint: setup ## ruff, import layers, missing migrations
 
 types: setup ## mypy
 	$(PY) -m mypy $(PACKAGES) benchmarks
+	$(PY) -m mypy clients/python/src/enso_client
 
 docs: setup ## the documentation, in out/site
 	$(PY) -m mkdocs build --strict --site-dir out/site
