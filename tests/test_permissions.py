@@ -7,6 +7,7 @@ the way to the sign-in page, never anything of the project; a foreign project is
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import uuid
@@ -299,15 +300,31 @@ class Matrix:
             body["project"] = site.project.slug
         if endpoint.name not in WITHOUT_PROJECT and "slug" not in endpoint.parameters:
             path += f"?project={site.project.slug}"
-        point = transaction.savepoint()
+        point, cookies = transaction.savepoint(), copy.deepcopy(client.cookies)
         response = client.generic(method, path, json.dumps(body), content_type="application/json", headers=headers)
         content = b"".join(response.streaming_content) if response.streaming else response.content
         transaction.savepoint_rollback(point)
+        client.cookies = cookies  # whoever signed out is signed in again
         return response.status_code, response.headers.get("Location", ""), content.decode(errors="replace")
 
 
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[Matrix]:
+    """Two projects and every kind of caller, made once: a request is undone by its savepoint, all of it at the end."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield make_matrix()
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
-def matrix(db: None) -> Matrix:
+def matrix(world: Matrix, django_db_blocker: Any) -> Iterator[Matrix]:
+    with django_db_blocker.unblock():
+        point = transaction.savepoint()
+        yield world
+        transaction.savepoint_rollback(point)
+
+
+def make_matrix() -> Matrix:
     own, foreign = make_site("shop", "Shop"), make_site("bank", SECRET)
     callers: dict[str, tuple[Client, dict[str, str]]] = {"anonymous": (Client(raise_request_exception=False), {})}
     people = {role: make_person(own.project, role, role) for role in Role.values}
@@ -349,6 +366,7 @@ def refused(status: int, place: str) -> bool:
     return status in (401, 403, 404, 405) or (status == 302 and (place.startswith("/sign-in") or place == "/"))
 
 
+@pytest.mark.django_db  # one mark asks pytest-django for the database that `world` uses
 def test_every_endpoint_is_declared_in_the_matrix() -> None:
     unknown = sorted({e.name for e in ENDPOINTS} - ACCESS.keys())
     lines = "\n".join(f'    "{name}": {{"GET": MEMBERS, "POST": LEADS}},' for name in unknown)
@@ -402,10 +420,8 @@ def test_a_foreign_project_does_not_exist_for_anybody(endpoint: Endpoint, matrix
 def test_an_object_of_a_foreign_project_is_not_found_under_ones_own(endpoint: Endpoint, matrix: Matrix) -> None:
     """The own project in the address, a foreign object in it."""
     own, foreign = matrix.own, matrix.foreign
-    if set(endpoint.parameters) == {"number"}:
-        ModelVersion.objects.filter(project=foreign.project).update(number=7)
-        foreign.objects["number"] = 7
-    mixed = Site(own.project, {**foreign.objects, "slug": own.project.slug})
+    ModelVersion.objects.filter(project=foreign.project).update(number=7)
+    mixed = Site(own.project, {**foreign.objects, "slug": own.project.slug, "number": 7})
     wrong = []
     for method, allowed in ACCESS.get(endpoint.name, {}).items():
         for caller in allowed:
