@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.harness import Corpus, progress
 from benchmarks.loop import slugify
 from benchmarks.stack import Person, Stack, with_patience
+from feedback.masking import mask
 
 PASSWORD = "live-benchmark-pass-1"
 SLUG = "live"
@@ -33,7 +34,8 @@ def served_after(corpus: Corpus, *, labels: int, base: int, seed: int, kill: boo
         key = _project(stack, corpus, base, seed)
         person = Person(stack.url, "labeler", PASSWORD)
         api = httpx.Client(base_url=stack.url, headers={"Authorization": f"Api-Key {key}"}, timeout=60)
-        truth = {t: slugify(corpus.categories[y]) for t, y in zip(corpus.train_texts, corpus.train_labels, strict=True)}
+        named = zip(corpus.train_texts, corpus.train_labels, strict=True)
+        truth = {mask(t).text: slugify(corpus.categories[y]) for t, y in named}
         texts = corpus.train_texts[base : base + 5 * labels]
         _post(api, texts)
         walls: list[float] = []

@@ -24,6 +24,7 @@ import psutil
 
 from benchmarks.harness import Corpus, emit, load_corpus, parser, progress
 from benchmarks.stack import Person, Stack, with_patience
+from feedback.masking import mask
 
 PASSWORD = "loop-benchmark-pass-1"
 CLIENTS = 4
@@ -188,7 +189,8 @@ def run_project(
     stack: Stack, project: Project, corpus: Corpus, args: Any, faults: Faults | None
 ) -> list[dict[str, Any]]:
     keys = [slugify(c) for c in corpus.categories]
-    truth = {t: keys[y] for t, y in zip(corpus.train_texts, corpus.train_labels, strict=True)}
+    # Annotators see texts without personal data.
+    truth = {mask(t).text: keys[y] for t, y in zip(corpus.train_texts, corpus.train_labels, strict=True)}
     rng = np.random.default_rng(args.seed)
     stream(project, corpus.train_texts, faults.while_streaming if faults else lambda share: None)
     stack.manage("select", project.slug)

@@ -12,6 +12,7 @@ import httpx
 from django.core.management.base import BaseCommand, CommandParser
 
 from config import embedded, sample_desk, stack
+from feedback.masking import mask
 from feedback.models import Inquiry
 from learning.sample.grammar import CATEGORIES, generate
 
@@ -39,7 +40,7 @@ class Command(BaseCommand):
         expert = Annotator(url, "sample3", desk.people["sample3"][0])
         before = Inquiry.objects.filter(project__slug=sample_desk.SLUG).count()
         for text, category, _ in itertools.islice(sample(options["seed"]), before):
-            customers.truth[text] = category  # what an earlier run has asked is in the queue still
+            customers.truth[mask(text).text] = category  # what an earlier run has asked is in the queue still
         texts = itertools.islice(sample(options["seed"]), before, before + options["inquiries"])
         for number, (text, category, locale) in enumerate(texts, before):
             customers.ask(text, category, locale)
@@ -80,7 +81,7 @@ class Customers:
         self.rng, self.truth = rng, dict[str, str]()
 
     def ask(self, text: str, category: str, locale: str) -> None:
-        self.truth[text] = category
+        self.truth[mask(text).text] = category  # annotators see it without personal data
         answer = self.http.post("/api/v1/inquiries", json={"text": text, "locale": locale, "channel": "web"})
         if answer.status_code != 201 or answer.json()["reply"] is None:
             return
