@@ -131,9 +131,12 @@ def test_the_next_item_is_there_within_100_ms(shop: Project, people: dict[str, U
         page.keyboard.press("12"[i % 2])
         expect(page.locator("#message")).not_to_have_text(before)
     saved(page)
+    page.wait_for_function(
+        "performance.getEntriesByName('enso:swap').length === 100"
+    )  # the last one ends after its paint
     swaps = page.evaluate("performance.getEntriesByName('enso:swap').map((m) => m.duration)")
-    assert len(swaps) == 100
     assert Annotation.objects.count() == 100
+    print(f"median of 100 swaps: {statistics.median(swaps):.1f} ms")  # noqa: T201 - the figure of the soak
     assert statistics.median(swaps) < 100, "the swap to the next item, measured in the page"
 
 
