@@ -131,8 +131,11 @@ def _undo_answer(task: LabelTask, answer: Annotation, seconds: float) -> queue.L
         _reopen(task, answer)
     # The answer goes before its slot is leased again: a done slot without an answer is never seen by anybody.
     answer.delete()
-    queue.bar(task)
-    return queue.take_back(slot, seconds=seconds)
+    lease = queue.take_back(slot, seconds=seconds)
+    queue.bar(
+        task
+    )  # now that the slot is not done any more: what was skipped and taken back meanwhile must not stick to it
+    return lease
 
 
 def _reopen(task: LabelTask, answer: Annotation) -> None:

@@ -286,3 +286,15 @@ def wait_until_somebody_waits_or(done) -> None:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
             if cursor.fetchone()[0]:
                 return
+
+
+@pytest.mark.django_db
+def test_a_skip_that_was_taken_back_bars_nobody_from_an_answer_that_was_taken_back_later(project, annotator, colleague):
+    task = add_task(project, overlap=2)
+    mine, theirs = claim(project, annotator), claim(project, colleague)
+    actions.skip(project_id=project.pk, task_id=task.pk, annotator_id=colleague.pk, token=theirs.token)
+    answer(project, annotator, mine)
+    for person in (colleague, annotator):
+        lease = actions.undo(project_id=project.pk, task_id=task.pk, annotator_id=person.pk, seconds=600)
+        queue.release(task_id=task.pk, annotator_id=person.pk, token=lease.token)
+    assert [s.barred for s in Slot.objects.all()] == [[], []]
