@@ -73,7 +73,7 @@ def test_language_and_theme_follow_the_person(people: dict[str, User], visit: Vi
     page.wait_for_url("**/p/shop/label")
     page.get_by_text("Annotator").click()
     page.get_by_role("button", name="ダーク").click()
-    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    expect(page.locator("html")).to_have_css("color-scheme", "dark")
     people["annotator"].refresh_from_db()
     assert people["annotator"].preferences["theme"] == "dark"
 
