@@ -101,8 +101,12 @@ class Visitor:
         return self.page
 
     def settle(self) -> None:
-        """Let the browser draw, so that it notices what is in view."""
+        """Let the browser draw, and wait until every observer that was there before knows what is in view.
+
+        Observers of one frame are told in the order in which they were made, so one made now is told last.
+        """
         self.page.screenshot(clip={"x": 0, "y": 0, "width": 8, "height": 8})
+        self.page.evaluate("new Promise(told => new IntersectionObserver(told).observe(document.body))")
 
     def wait(self, seconds: float) -> None:
         if self.clock:
@@ -307,6 +311,7 @@ def test_before_consent_nothing_is_recorded_and_after_it_things_are(site: Site, 
     v.wait(12)
     assert page.evaluate(STORED) == 0
     page.evaluate("enso.consent(true)")
+    v.settle()
     v.wait(4)
     v.leave(arriving=3)
     assert (told("impression"), told("click"), told("dwell")) == ([None], [], [4.0])
