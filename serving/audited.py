@@ -1,11 +1,12 @@
-"""What of serving/ is audited: which model was registered, promoted, archived or rejected."""
+"""What of serving/ is audited: which model or reply policy was registered, promoted, archived or rejected."""
 
 from __future__ import annotations
 
 from feedback.audit import Recorded, record
-from serving.models import ModelVersion
+from serving.models import ModelVersion, PolicyVersion
 
 
 def register() -> None:
     """Called when the app is ready."""
     record(ModelVersion, Recorded("model", ("number", "stage", "promoted_at")))
+    record(PolicyVersion, Recorded("policy", ("number", "stage", "promoted_at")))

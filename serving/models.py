@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
 from serving.sentiment_models import CommentReading, SentimentStage, SentimentVersion
 
 __all__ = [
@@ -12,6 +13,9 @@ __all__ = [
     "DecisionRecord",
     "Embedding",
     "ModelVersion",
+    "PolicyStage",
+    "PolicyVersion",
+    "ReplyShown",
     "SentimentStage",
     "SentimentVersion",
     "Stage",
