@@ -15,6 +15,7 @@ CLIP = 20.0
 # A rise that is surely larger stops a policy.
 ALLOWED = {"escalation rate": 0.02, "re-ask rate": 0.02}
 LONGER = 1.5  # mean length of what is shown, against the policy in service
+SHORT = 300.0  # characters: nobody minds that a reply of one sentence became one of two
 
 
 def judge(outcome: Outcome, showings: Showings, reference: ReplyPolicy, lengths: list[int], parity: float) -> list[Result]:
@@ -44,11 +45,11 @@ def guards(policy: ReplyPolicy, reference: ReplyPolicy, showings: Showings) -> l
 
 
 def length(policy: ReplyPolicy, reference: ReplyPolicy, showings: Showings, lengths: list[int]) -> Result:
-    """A policy that learned to talk has not learned to answer."""
+    """A policy that learned to talk has not learned to answer; what is short on average may grow."""
     eligible, size = showings.logged > 0, np.array(lengths, dtype=np.float64)
     means = [float((p.probabilities(showings.x, eligible) @ size).mean()) for p in (policy, reference)]
     ratio = means[0] / max(means[1], 1e-9)
-    return Result("length", ratio <= LONGER, ratio, LONGER, f"{means[0]:.0f} characters on average, {means[1]:.0f} in service")
+    return Result("length", ratio <= LONGER or means[0] <= SHORT, ratio, LONGER, f"{means[0]:.0f} characters on average, {means[1]:.0f} in service")
 
 
 def _of_shown(policy: ReplyPolicy, showings: Showings) -> npt.NDArray[np.float64]:

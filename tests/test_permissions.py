@@ -153,6 +153,8 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "models": {"GET": MEMBERS | key("labels:read")},
     "model-promote": {"POST": key("models:admin")},
     "model-rollback": {"POST": key("models:admin")},
+    "policies": {"GET": MEMBERS | key("labels:read")},
+    "policy-rollback": {"POST": LEADS | key("models:admin")},
     "schema": {"GET": PUBLIC},
     "docs": {"GET": PUBLIC},
     "healthz": dict.fromkeys(METHODS, PUBLIC),

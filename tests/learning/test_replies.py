@@ -8,7 +8,7 @@ from feedback import jobs
 from feedback.models import Event, Inquiry, Job, JobState, Reply
 from feedback.services import add_reply
 from learning.preferences import collect
-from serving import policies
+from serving import policies, policies_api
 from serving.models import PolicyVersion, ReplyShown
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +43,7 @@ def ask(post, n, text=None, **more):
 
 def vote(post, answers, liked):
     events = [{"inquiry": a["id"], "type": "thumbs", "value": "up" if liked(a) else "down"} for a in answers]
-    assert post("feedback", {"events": events}).status_code in (200, 201, 202)
+    assert post("feedback", events).status_code in (200, 201, 202)
 
 
 def test_without_a_policy_the_first_reply_is_sent_and_nothing_is_logged(shop, post):
@@ -65,6 +65,7 @@ def test_thumbs_through_the_api_end_in_another_reply_for_the_same_meaning(shop, 
     assert run["state"] == "promoted", run
     assert [v.stage for v in PolicyVersion.objects.order_by("number")] == ["archived", "production"]
     assert post("predict", {"text": "I would like a refund"}).json()["reply"]["text"] == FULL
+    assert [r["approval"] for r in policies_api.received(project_id=shop.pk)] == [0.0, 1.0]
     policies.rollback(project_id=shop.pk, encoder_sha=PolicyVersion.objects.first().encoder_sha)
     assert post("predict", {"text": "I would like a refund"}).json()["reply"]["text"] == CURT
 
