@@ -18,7 +18,9 @@ LONGER = 1.5  # mean length of what is shown, against the policy in service
 SHORT = 300.0  # characters: nobody minds that a reply of one sentence became one of two
 
 
-def judge(outcome: Outcome, showings: Showings, reference: ReplyPolicy, lengths: list[int], parity: float) -> list[Result]:
+def judge(
+    outcome: Outcome, showings: Showings, reference: ReplyPolicy, lengths: list[int], parity: float
+) -> list[Result]:
     """All gates; a policy that fell back to the reference fails the first."""
     return [evidence(outcome), Result("parity", parity <= 1e-5, parity, 1e-5, "largest difference of a probability after export"),
             *guards(outcome.policy, reference, showings), length(outcome.policy, reference, showings, lengths)]  # fmt: skip
@@ -29,7 +31,13 @@ def evidence(outcome: Outcome) -> Result:
     if outcome.fallback is not None:
         return Result("approval by voters it has not seen", False, gain, 0.0, outcome.fallback)
     assert outcome.gain is not None
-    return Result("approval by voters it has not seen", True, gain, 0.0, f"gain over the policy in service, {_words(outcome.gain)}")
+    return Result(
+        "approval by voters it has not seen",
+        True,
+        gain,
+        0.0,
+        f"gain over the policy in service, {_words(outcome.gain)}",
+    )
 
 
 def guards(policy: ReplyPolicy, reference: ReplyPolicy, showings: Showings) -> list[Result]:
@@ -49,7 +57,13 @@ def length(policy: ReplyPolicy, reference: ReplyPolicy, showings: Showings, leng
     eligible, size = showings.logged > 0, np.array(lengths, dtype=np.float64)
     means = [float((p.probabilities(showings.x, eligible) @ size).mean()) for p in (policy, reference)]
     ratio = means[0] / max(means[1], 1e-9)
-    return Result("length", ratio <= LONGER or means[0] <= SHORT, ratio, LONGER, f"{means[0]:.0f} characters on average, {means[1]:.0f} in service")
+    return Result(
+        "length",
+        ratio <= LONGER or means[0] <= SHORT,
+        ratio,
+        LONGER,
+        f"{means[0]:.0f} characters, {means[1]:.0f} in service",
+    )
 
 
 def _of_shown(policy: ReplyPolicy, showings: Showings) -> npt.NDArray[np.float64]:

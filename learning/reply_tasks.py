@@ -35,7 +35,9 @@ def schedule_replies() -> int:
 def learn_if_due(*, project_id: int) -> bool:
     begun = Job.objects.filter(project_id=project_id, kind=KIND, started_at__isnull=False)
     last = begun.exclude(state=JobState.FAILED).order_by("-started_at").first()
-    votes = Event.objects.filter(project_id=project_id, kind__in=["thumbs", "rating"], weight=1, inquiry__shown__isnull=False)
+    votes = Event.objects.filter(
+        project_id=project_id, kind__in=["thumbs", "rating"], weight=1, inquiry__shown__isnull=False
+    )
     if last is not None and last.started_at is not None:
         votes = votes.filter(received_at__gt=last.started_at)
     a_day_ago = last is not None and last.started_at is not None and last.started_at < timezone.now() - NIGHT

@@ -59,7 +59,7 @@ def received(*, project_id: int) -> list[dict[str, Any]]:
         shown=Count("pk"), ups=Count("pk", filter=up), downs=Count("pk", filter=down),
         up_weight=Sum(inverse, filter=up, default=0.0), weight=Sum(inverse, filter=up | down, default=0.0),
     ).order_by("reply_id")  # fmt: skip
-    return [_reply(r) for r in rows]
+    return [_reply(dict(r)) for r in rows]
 
 
 def _reply(r: dict[str, Any]) -> dict[str, Any]:

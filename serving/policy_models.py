@@ -39,7 +39,9 @@ class PolicyVersion(models.Model):
             models.UniqueConstraint(
                 fields=["project", "encoder_sha"], condition=Q(stage="production"), name="policy_one_in_production"
             ),
-            models.CheckConstraint(condition=Q(exploration__gte=0, exploration__lte=1), name="policy_exploration_is_share"),
+            models.CheckConstraint(
+                condition=Q(exploration__gte=0, exploration__lte=1), name="policy_exploration_is_share"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -34,7 +34,9 @@ def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) ->
     desk = served.desk(project_id)
     predictions = served.predict(desk, [mask(t, desk.order_templates).text for t in texts], locales)
     return [
-        _answer(desk, p, decision := _decide(desk, p, draw=1.0), loc, _shown(desk, p, decision, loc, None, explore=False))
+        _answer(
+            desk, p, decision := _decide(desk, p, draw=1.0), loc, _shown(desk, p, decision, loc, None, explore=False)
+        )
         for p, loc in zip(predictions, locales, strict=True)
     ]
 
@@ -117,7 +119,11 @@ def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: C
 
 
 def _write(
-    desk: Desk, app_id: int | None, new: feedback_services.NewInquiry, p: Prediction, decision: Decision,
+    desk: Desk,
+    app_id: int | None,
+    new: feedback_services.NewInquiry,
+    p: Prediction,
+    decision: Decision,
     shown: Choice | None,
 ) -> bytes:
     """Inquiry, decision, embedding, task, escalation and event, in the caller's transaction; the answer as JSON."""

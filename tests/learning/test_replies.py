@@ -23,7 +23,9 @@ def shop(project):
     project.save()
     for category in project.categories.filter(key__in=["refund", "delivery"]):
         add_reply(category_id=category.pk, locale="en", text=CURT if category.key == "refund" else "It is on its way.")
-        add_reply(category_id=category.pk, locale="en", text=FULL if category.key == "refund" else "Look it up.", slot=2)
+        add_reply(
+            category_id=category.pk, locale="en", text=FULL if category.key == "refund" else "Look it up.", slot=2
+        )
     return project
 
 

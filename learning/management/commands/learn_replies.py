@@ -15,13 +15,21 @@ from serving.models import PolicyStage, PolicyVersion
 
 
 class Command(BaseCommand):
-    help = "Learn which replies customers prefer, now; begin with it (--start); or undo the last promotion (--rollback)."
+    help = (
+        "Learn which replies customers prefer, now; begin with it (--start); or undo the last promotion (--rollback)."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")
-        parser.add_argument("--start", action="store_true", help="put a first policy into service where none chooses yet")
-        parser.add_argument("--exploration", type=float, default=0.1, help="share drawn evenly from the candidates (with --start)")
-        parser.add_argument("--rollback", action="store_true", help="put back what chose before: a version, or the first reply")
+        parser.add_argument(
+            "--start", action="store_true", help="put a first policy into service where none chooses yet"
+        )
+        parser.add_argument(
+            "--exploration", type=float, default=0.1, help="share drawn evenly from the candidates (with --start)"
+        )
+        parser.add_argument(
+            "--rollback", action="store_true", help="put back what chose before: a version, or the first reply"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = Project.objects.filter(slug=options["project"]).first()
