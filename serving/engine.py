@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.ranking import Rules
 from serving.encoder import Encoder
 from serving.routing import Policy
 
@@ -30,6 +31,9 @@ class CategoryInfo:
     high_risk: bool
     # Everything that describes it without labels: name, translated names, description, examples.
     texts: tuple[str, ...]
+    # What the queue asks of its tasks (labeling/opening.py).
+    overlap: int | None = None
+    restricted: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Desk:
     project_id: int
     slug: str
     policy: Policy
-    overlap: int
+    rules: Rules
     categories: Mapping[str, CategoryInfo]
     replies: Mapping[tuple[str, str], ReplyInfo]  # (category key, locale)
     signature: str = ""

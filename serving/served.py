@@ -20,6 +20,7 @@ from django.db import close_old_connections, connection
 from numpy.typing import NDArray
 
 from feedback.models import Category, Project, Reply
+from labeling.ranking import Rules
 from serving import engine, zero_shot
 from serving.anchors import inquiries
 from serving.artifacts import CorruptBundle
@@ -157,8 +158,9 @@ class Served:
         policy = Policy(
             project.confidence_threshold, project.anger_threshold, project.answers_by_hand, project.audit_rate
         )
+        rules = Rules(project.overlap, project.double_share, project.patience_days)
         desk = Desk(
-            project.pk, project.slug, policy, project.overlap, categories, replies, signs[0],
+            project.pk, project.slug, policy, rules, categories, replies, signs[0],
             tuple(project.order_templates), self._heads(project_id, frozenset(categories)),
         )  # fmt: skip
         desk = self._followed(desk, signs[1])
@@ -235,7 +237,8 @@ def _known(head: OnnxHead, categories: frozenset[str]) -> OnnxHead:
 
 def _category(c: Category) -> CategoryInfo:
     words = [c.name, *[str(v) for v in c.names.values()], c.description, *c.examples]
-    return CategoryInfo(c.pk, c.key, c.name, c.high_risk, tuple(dict.fromkeys(w for w in words if w)))
+    texts = tuple(dict.fromkeys(w for w in words if w))
+    return CategoryInfo(c.pk, c.key, c.name, c.high_risk, texts, c.overlap, c.restricted)
 
 
 served = Served()
