@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from feedback.audit import Recorded, record
-from serving.models import ModelVersion
+from serving.models import ModelVersion, Student
 
 
 def register() -> None:
     """Called when the app is ready."""
     record(ModelVersion, Recorded("model", ("number", "stage", "promoted_at")))
+    record(Student, Recorded("student", ("teacher_sha", "encoder_sha", "stage")))

@@ -6,8 +6,10 @@ from django.db import models
 from django.db.models import Q
 
 from serving.sentiment_models import CommentReading, SentimentStage, SentimentVersion
+from serving.student_models import Cascade, Student, StudentStage
 
 __all__ = [
+    "Cascade",
     "CommentReading",
     "DecisionRecord",
     "Embedding",
@@ -15,6 +17,8 @@ __all__ = [
     "SentimentStage",
     "SentimentVersion",
     "Stage",
+    "Student",
+    "StudentStage",
 ]
 
 

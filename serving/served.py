@@ -9,6 +9,7 @@ log and in `refused`, and what is in service stays.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,24 +20,33 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from numpy.typing import NDArray
 
+from feedback.group_commit import Busy
 from feedback.models import Category, Project, Reply
+from feedback.problems import Problem
 from labeling.ranking import Rules
-from serving import engine, zero_shot
+from serving import engine, students, zero_shot
 from serving.anchors import inquiries
 from serving.artifacts import CorruptBundle
+from serving.cascade import Step, goes_up
 from serving.deltas import load as load_delta
-from serving.encoder import Encoder, NgramEncoder, language_of, load_encoder
+from serving.encoder import Encoder, NgramEncoder, OnnxEncoder, language_of, load_encoder
 from serving.engine import CategoryInfo, Desk, ReplyInfo, ServedHead
 from serving.head import OnnxHead
 from serving.models import ModelVersion, Stage
 from serving.registry import open_bundle
 from serving.routing import Policy
 from serving.sentiment import ToneHead, from_anchors
+from serving.turns import Turns
 
 log = logging.getLogger(__name__)
+# Texts that wait for the encoder in this process, and how long one may: by then the caller has given up.
+MOST_WAITING, PATIENCE_SECONDS = 64, 10.0
+_turns = Turns(len(os.sched_getaffinity(0)), waiting=MOST_WAITING, patience=PATIENCE_SECONDS)
 
 _SIGNATURES = """
-SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), ''),
+SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), '')
+        || ':' || coalesce((SELECT string_agg(c.id::text, ',' ORDER BY c.id) FROM serving_cascade c
+            JOIN serving_student s ON s.id = c.student_id WHERE s.project_id = p.id AND s.stage = 'production'), ''),
     coalesce(string_agg(l.model_id || ':' || l.number || ':' || l.sha256, ',' ORDER BY m.id) FILTER (WHERE l.number > 0), '')
 FROM feedback_project p LEFT JOIN serving_modelversion m ON m.project_id = p.id AND m.stage = 'production'
 LEFT JOIN serving_livestate l ON l.model_id = m.id
@@ -75,6 +85,8 @@ class Served:
         for name in ("ngram", settings.ENSO_ENCODER):
             if (found := self.encoder(name)).sha256 == sha256:
                 return found
+        if (student := students.opened(sha256)) is not None:
+            return student
         raise LookupError(f"encoder {sha256[:12]} is not installed here")
 
     def sentiment(self, encoder: Encoder, language: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -114,11 +126,33 @@ class Served:
             groups.setdefault((encoder.sha256, language), []).append(i)
         results: dict[int, engine.Prediction] = {}
         for (sha, language), rows in groups.items():
-            encoder = encoders[sha]
-            x = encoder.encode([texts[i] for i in rows])
-            tones = self.sentiment(encoder, language, x)
-            results.update(zip(rows, engine.predict(encoder, self.head(desk, encoder), tones, x), strict=True))
+            answers = self._answers(desk, encoders[sha], language, [texts[i] for i in rows])
+            results.update(zip(rows, answers, strict=True))
         return [results[i] for i in range(len(texts))]
+
+    def _answers(self, desk: Desk, encoder: Encoder, language: str, texts: list[str]) -> list[engine.Prediction]:
+        """By the fast step where there is one and it is sure, else by the encoder itself."""
+        step = desk.steps.get(encoder.sha256)
+        kept = self._fast(desk, encoder, step, language, texts) if step else dict[int, engine.Prediction]()
+        if rest := [i for i in range(len(texts)) if i not in kept]:
+            x = _encoded(encoder, [texts[i] for i in rest])
+            tones = self.sentiment(encoder, language, x)
+            kept |= zip(rest, engine.predict(encoder, self.head(desk, encoder), tones, x), strict=True)
+        return [kept[i] for i in range(len(texts))]
+
+    def _fast(
+        self, desk: Desk, slow: Encoder, step: Step, language: str, texts: list[str]
+    ) -> dict[int, engine.Prediction]:
+        """What the fast step answers, by the place of the text."""
+        head = desk.heads[step.encoder.sha256]
+        x, known = step.encoder.encode_with_known_share(texts)
+        tones, p = self.sentiment(step.encoder, language, x), head.head.predict(x)
+        risky = np.array([c in desk.categories and desk.categories[c].high_risk for c in head.categories])
+        up = goes_up(step, desk.policy, p, known=known, tones=tones, risky=risky)
+        return {
+            int(i): engine.one(step.encoder, head, p[i], float(tones[i]), x[i], teacher_sha=slow.sha256)
+            for i in np.flatnonzero(~up)
+        }
 
     def prototypes(self, desk: Desk, encoder: Encoder) -> list[NDArray[np.float32]]:
         """Embeddings of each category's texts [n_c, d], in the desk's order of categories."""
@@ -159,9 +193,10 @@ class Served:
             project.confidence_threshold, project.anger_threshold, project.answers_by_hand, project.audit_rate
         )
         rules = Rules(project.overlap, project.double_share, project.patience_days)
+        heads = self._heads(project_id, frozenset(categories))
         desk = Desk(
             project.pk, project.slug, policy, rules, categories, replies, signs[0],
-            tuple(project.order_templates), self._heads(project_id, frozenset(categories)),
+            tuple(project.order_templates), heads, students.steps(project_id, heads),
         )  # fmt: skip
         desk = self._followed(desk, signs[1])
         for sha in desk.heads:
@@ -225,6 +260,19 @@ def _signatures(project_ids: list[int]) -> dict[int, tuple[str, str]]:
     with connection.cursor() as cursor:
         cursor.execute(_SIGNATURES, [project_ids])
         return {pk: (signature, deltas) for pk, signature, deltas in cursor.fetchall()}
+
+
+def _encoded(encoder: Encoder, texts: list[str]) -> NDArray[np.float32]:
+    """Vectors [n, d]; 503 where more wait for the encoder than it can read in good time."""
+    if not isinstance(encoder, OnnxEncoder):
+        return encoder.encode(texts)
+    try:
+        with _turns.turn():
+            return encoder.encode(texts)
+    except Busy as error:
+        raise Problem(
+            503, "busy", f"More texts arrive than can be read ({error}): send this again.", retry_after=1
+        ) from error
 
 
 def _known(head: OnnxHead, categories: frozenset[str]) -> OnnxHead:

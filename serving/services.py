@@ -133,9 +133,9 @@ def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decis
         answer["task"] = rows["task"][0]["id"] if decision.label else None
     if decision.escalate:
         answer["escalation"] = opening.case_ids.take()
-    rows["embedding"] = [
-        {"inquiry_id": inquiry["id"], "encoder_sha": p.encoder_sha, "vector": engine.to_bytes(p.embedding)}
-    ]
+    if not p.teacher_sha:
+        vector = engine.to_bytes(p.embedding)
+        rows["embedding"] = [{"inquiry_id": inquiry["id"], "encoder_sha": p.encoder_sha, "vector": vector}]
     rows["decision"] = [{
         "inquiry_id": inquiry["id"], "model_id": p.model_id, "model_name": p.model_name, "delta": p.delta,
         "encoder_sha": p.encoder_sha, "category_id": category_id, "confidence": p.confidence, "probabilities": p.probabilities,
