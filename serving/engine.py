@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from labeling.ranking import Rules
 from serving.cascade import Step
 from serving.encoder import Encoder
 from serving.routing import Policy
+
+if TYPE_CHECKING:
+    from serving.arms import Trial
 
 # Smaller probabilities say nothing and cost bytes in every answer and record.
 SMALLEST = 0.0005
@@ -70,6 +73,7 @@ class Desk:
     heads: Mapping[str, ServedHead] = field(default_factory=dict)  # by encoder sha256
     steps: Mapping[str, Step] = field(default_factory=dict)  # the fast step before an encoder, by its sha256
     deltas: str = ""  # which weight deltas the heads have
+    trials: Mapping[str, Trial] = field(default_factory=dict)  # the candidate beside a head, by encoder sha256
 
     def reply_to(self, category: str, locale: str) -> ReplyInfo | None:
         """The active reply in the locale, its language, or English."""
@@ -94,6 +98,9 @@ class Prediction:
     delta: int = 0
     # Of a distilled encoder the one that it imitates: its vector stands for that one's, and costs less to make than to keep.
     teacher_sha: str = ""
+    # The rollout that was under way, and which of its arms this answer belongs to (serving/arms.py).
+    rollout_id: int | None = None
+    arm: str = ""
 
     @property
     def margin(self) -> float:

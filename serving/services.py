@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -43,8 +44,10 @@ def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key:
         return earlier
     desk = served.desk(project_id)
     new = _without_personal_data(new, desk.order_templates)
-    prediction = served.predict(desk, [new.text], [new.locale])[0]
-    told = _write(desk, app_id, new, prediction, _decide(desk, prediction, draw=_draws.random()))
+    began = time.perf_counter()
+    prediction = served.predict(desk, [new.text], [new.locale], [_unit(new)])[0]
+    took_ms = 1000 * (time.perf_counter() - began)
+    told = _write(desk, app_id, new, prediction, _decide(desk, prediction, draw=_draws.random()), took_ms)
     return _keep(told, new, key)
 
 
@@ -73,6 +76,11 @@ def _keep_once(told: _Told, new: NewInquiry, key: Key) -> Replay:
             return _earlier(told.story, new)
         key.keep(201, told.body)
     return Replay(201, told.body)
+
+
+def _unit(new: NewInquiry) -> str:
+    """Who keeps to one arm of a rollout: the customer, else the inquiry itself."""
+    return new.customer or new.external_id or uuid.uuid4().hex
 
 
 def _nothing() -> None:
@@ -115,7 +123,7 @@ def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str) -> dict[
     }  # fmt: skip
 
 
-def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decision: Decision) -> _Told:
+def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decision: Decision, took_ms: float) -> _Told:
     """The rows of an inquiry, its embedding, task and decision record, and the answer as JSON. Each row in one place."""
     answer = _answer(desk, p, decision, new.locale)
     category_id = desk.categories[p.category].id if p.category else None
@@ -141,6 +149,7 @@ def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decis
         "encoder_sha": p.encoder_sha, "category_id": category_id, "confidence": p.confidence, "probabilities": p.probabilities,
         "sentiment": p.sentiment, "decision": decision.decision, "reasons": list(decision.reasons), "audit": decision.audit,
         "propensity": desk.policy.audit_rate, "answer": answer, "decided_at": inquiry["received_at"],
+        "rollout_id": p.rollout_id, "arm": p.arm, "took_ms": round(took_ms, 3),
     }]  # fmt: skip
     case = _case(inquiry, p, decision, answer["escalation"]) if decision.escalate else None
     return _Told(msgspec.json.encode(answer), Story(rows, named=new.external_id is not None), case)
