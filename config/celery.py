@@ -38,6 +38,7 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 120},
     },
+    "look at rollouts": {"task": "serving.advance_rollouts", "schedule": 30.0, "options": {"expires": 60}},
     "learn to read comments where rated ones have come": {
         "task": "learning.schedule_sentiment",
         "schedule": 300.0,

@@ -32,7 +32,7 @@ from learning.gates.judge import metrics
 from learning.judging import judged
 from learning.live import LIVE_FILE, Follower, behind
 from learning.models import RunState, Snapshot, TrainingRun
-from serving import registry, zero_shot
+from serving import registry, rollouts, zero_shot
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
 from serving.models import LiveState, ModelVersion, Stage
@@ -139,7 +139,7 @@ def _judge(
             stage=Stage.STAGING if passed else Stage.REJECTED, lineage=lineage,
         )  # fmt: skip
         if passed:
-            registry.promote(version_id=model.pk)
+            rollouts.release(version_id=model.pk)
         if follower is not None:
             follower.adopt(model)
         TrainingRun.objects.filter(pk=run.pk).update(
