@@ -38,6 +38,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 120},
     },
+    "distill encoders where texts have come": {
+        "task": "learning.schedule_students",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "learn to read comments where rated ones have come": {
         "task": "learning.schedule_sentiment",
         "schedule": 300.0,
