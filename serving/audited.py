@@ -1,12 +1,13 @@
-"""What of serving/ is audited: which model was registered, promoted, archived or rejected."""
+"""What of serving/ is audited: which model or reply policy was registered, promoted, archived or rejected."""
 
 from __future__ import annotations
 
 from feedback.audit import Recorded, record
-from serving.models import ModelVersion, Student
+from serving.models import ModelVersion, PolicyVersion, Student
 
 
 def register() -> None:
     """Called when the app is ready."""
     record(ModelVersion, Recorded("model", ("number", "stage", "promoted_at")))
     record(Student, Recorded("student", ("teacher_sha", "encoder_sha", "stage")))
+    record(PolicyVersion, Recorded("policy", ("number", "stage", "promoted_at")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
 from serving.sentiment_models import CommentReading, SentimentStage, SentimentVersion
 from serving.student_models import Cascade, Student, StudentStage
 
@@ -14,6 +15,9 @@ __all__ = [
     "DecisionRecord",
     "Embedding",
     "ModelVersion",
+    "PolicyStage",
+    "PolicyVersion",
+    "ReplyShown",
     "SentimentStage",
     "SentimentVersion",
     "Stage",

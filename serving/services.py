@@ -21,8 +21,9 @@ from labeling import opening
 from labeling import services as labeling_services
 from labeling.models import Escalation, TaskKind
 from labeling.opening import Wanted
-from serving import engine, writing
+from serving import engine, policies, writing
 from serving.engine import Desk, Prediction
+from serving.policy import Choice
 from serving.routing import Decision, decide
 from serving.served import served
 from serving.writing import Story
@@ -34,7 +35,12 @@ def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) ->
     """The answers that these texts would get, without storing anything."""
     desk = served.desk(project_id)
     predictions = served.predict(desk, [mask(t, desk.order_templates).text for t in texts], locales)
-    return [_answer(desk, p, _decide(desk, p, draw=1.0), loc) for p, loc in zip(predictions, locales, strict=True)]
+    return [
+        _answer(
+            desk, p, decision := _decide(desk, p, draw=1.0), loc, _shown(desk, p, decision, loc, None, explore=False)
+        )
+        for p, loc in zip(predictions, locales, strict=True)
+    ]
 
 
 def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key: Key | None = None) -> Replay:
@@ -44,8 +50,9 @@ def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key:
     desk = served.desk(project_id)
     new = _without_personal_data(new, desk.order_templates)
     prediction = served.predict(desk, [new.text], [new.locale])[0]
-    told = _write(desk, app_id, new, prediction, _decide(desk, prediction, draw=_draws.random()))
-    return _keep(told, new, key)
+    decision = _decide(desk, prediction, draw=_draws.random())
+    shown = _shown(desk, prediction, decision, new.locale, new.metadata)
+    return _keep(_write(desk, app_id, new, prediction, decision, shown), new, key)
 
 
 @dataclass(frozen=True)
@@ -105,9 +112,20 @@ def _decide(desk: Desk, p: Prediction, *, draw: float) -> Decision:
     )  # fmt: skip
 
 
-def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str) -> dict[str, Any]:
+def _shown(
+    desk: Desk, p: Prediction, decision: Decision, locale: str, metadata: dict[str, Any] | None, *, explore: bool = True
+) -> Choice | None:
+    """What the reply policy chooses where the model answers; None: the category's reply."""
+    if decision.decision != "auto":
+        return None
+    return policies.choose(project_id=desk.project_id, p=p, locale=locale, metadata=metadata, explore=explore)
+
+
+def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: Choice | None) -> dict[str, Any]:
     """What the caller is told. Whether the audit drew the inquiry is not: it must change nothing."""
     reply = desk.reply_to(p.category, locale) if p.category and decision.decision == "auto" else None
+    if shown is not None:
+        reply = engine.ReplyInfo(shown.reply, shown.text)
     return {
         "category": p.category, "confidence": round(p.confidence, 4), "probabilities": p.probabilities,
         "sentiment": p.sentiment, "decision": decision.decision, "reasons": list(decision.reasons),
@@ -115,9 +133,11 @@ def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str) -> dict[
     }  # fmt: skip
 
 
-def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decision: Decision) -> _Told:
+def _write(
+    desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decision: Decision, shown: Choice | None
+) -> _Told:
     """The rows of an inquiry, its embedding, task and decision record, and the answer as JSON. Each row in one place."""
-    answer = _answer(desk, p, decision, new.locale)
+    answer = _answer(desk, p, decision, new.locale, shown)
     category_id = desk.categories[p.category].id if p.category else None
     inquiry = recording.inquiry_columns(
         project_id=desk.project_id, app_id=app_id, new=new, model=p.model_name, category_id=category_id,
@@ -133,6 +153,8 @@ def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decis
         answer["task"] = rows["task"][0]["id"] if decision.label else None
     if decision.escalate:
         answer["escalation"] = opening.case_ids.take()
+    if shown is not None:
+        rows["shown"] = [policies.shown_columns(shown, inquiry["id"])]
     if not p.teacher_sha:
         vector = engine.to_bytes(p.embedding)
         rows["embedding"] = [{"inquiry_id": inquiry["id"], "encoder_sha": p.encoder_sha, "vector": vector}]
