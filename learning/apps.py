@@ -8,4 +8,4 @@ class LearningConfig(AppConfig):
 
     def ready(self) -> None:
         # Job handlers and event consumers register by being imported.
-        from learning import sentiment_tasks, tasks  # noqa: F401
+        from learning import reply_tasks, sentiment_tasks, tasks  # noqa: F401

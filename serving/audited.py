@@ -1,9 +1,9 @@
-"""What of serving/ is audited: which model was registered, promoted, archived or rejected."""
+"""What of serving/ is audited: which model or reply policy was registered, promoted, archived or rejected."""
 
 from __future__ import annotations
 
 from feedback.audit import Recorded, record
-from serving.models import ModelVersion, Rollout, RolloutSettings, Student
+from serving.models import ModelVersion, PolicyVersion, Rollout, RolloutSettings, Student
 
 
 def register() -> None:
@@ -13,3 +13,4 @@ def register() -> None:
     record(Rollout, Recorded("rollout", ("candidate_id", "control_id", "kind", "state", "step")))
     limits = ("minimum_per_arm", "minimum_audited", "maximum_looks", "look_minutes", "most_disagreement", "slow_ms")
     record(RolloutSettings, Recorded("rollouts", ("project_id", "mode", *limits)))
+    record(PolicyVersion, Recorded("policy", ("number", "stage", "promoted_at")))

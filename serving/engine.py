@@ -101,6 +101,7 @@ class Prediction:
     # The rollout that was under way, and which of its arms this answer belongs to (serving/arms.py).
     rollout_id: int | None = None
     arm: str = ""
+    took_ms: float | None = None  # from the text to the prediction, where it was measured
 
     @property
     def margin(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
 from serving.rollout_models import (
     Rollout,
     RolloutEvidence,
@@ -23,6 +24,9 @@ __all__ = [
     "DecisionRecord",
     "Embedding",
     "ModelVersion",
+    "PolicyStage",
+    "PolicyVersion",
+    "ReplyShown",
     "Rollout",
     "RolloutEvidence",
     "RolloutLook",

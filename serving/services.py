@@ -22,8 +22,9 @@ from labeling import opening
 from labeling import services as labeling_services
 from labeling.models import Escalation, TaskKind
 from labeling.opening import Wanted
-from serving import engine, writing
+from serving import engine, policies, writing
 from serving.engine import Desk, Prediction
+from serving.policy import Choice
 from serving.routing import Decision, decide
 from serving.served import served
 from serving.writing import Story
@@ -35,7 +36,12 @@ def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) ->
     """The answers that these texts would get, without storing anything."""
     desk = served.desk(project_id)
     predictions = served.predict(desk, [mask(t, desk.order_templates).text for t in texts], locales)
-    return [_answer(desk, p, _decide(desk, p, draw=1.0), loc) for p, loc in zip(predictions, locales, strict=True)]
+    return [
+        _answer(
+            desk, p, decision := _decide(desk, p, draw=1.0), loc, _shown(desk, p, decision, loc, None, explore=False)
+        )
+        for p, loc in zip(predictions, locales, strict=True)
+    ]
 
 
 def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key: Key | None = None) -> Replay:
@@ -44,11 +50,10 @@ def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key:
         return earlier
     desk = served.desk(project_id)
     new = _without_personal_data(new, desk.order_templates)
-    began = time.perf_counter()
-    prediction = served.predict(desk, [new.text], [new.locale], [_unit(new)])[0]
-    took_ms = 1000 * (time.perf_counter() - began)
-    told = _write(desk, app_id, new, prediction, _decide(desk, prediction, draw=_draws.random()), took_ms)
-    return _keep(told, new, key)
+    prediction = _answered(desk, new)
+    decision = _decide(desk, prediction, draw=_draws.random())
+    shown = _shown(desk, prediction, decision, new.locale, new.metadata)
+    return _keep(_write(desk, app_id, new, prediction, decision, shown), new, key)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,13 @@ def _keep_once(told: _Told, new: NewInquiry, key: Key) -> Replay:
             return _earlier(told.story, new)
         key.keep(201, told.body)
     return Replay(201, told.body)
+
+
+def _answered(desk: Desk, new: NewInquiry) -> Prediction:
+    """The model's answer, by the arm that the customer belongs to, and how long it took."""
+    began = time.perf_counter()
+    prediction = served.predict(desk, [new.text], [new.locale], [_unit(new)])[0]
+    return replace(prediction, took_ms=round(1000 * (time.perf_counter() - began), 3))
 
 
 def _unit(new: NewInquiry) -> str:
@@ -113,9 +125,20 @@ def _decide(desk: Desk, p: Prediction, *, draw: float) -> Decision:
     )  # fmt: skip
 
 
-def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str) -> dict[str, Any]:
+def _shown(
+    desk: Desk, p: Prediction, decision: Decision, locale: str, metadata: dict[str, Any] | None, *, explore: bool = True
+) -> Choice | None:
+    """What the reply policy chooses where the model answers; None: the category's reply."""
+    if decision.decision != "auto":
+        return None
+    return policies.choose(project_id=desk.project_id, p=p, locale=locale, metadata=metadata, explore=explore)
+
+
+def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: Choice | None) -> dict[str, Any]:
     """What the caller is told. Whether the audit drew the inquiry is not: it must change nothing."""
     reply = desk.reply_to(p.category, locale) if p.category and decision.decision == "auto" else None
+    if shown is not None:
+        reply = engine.ReplyInfo(shown.reply, shown.text)
     return {
         "category": p.category, "confidence": round(p.confidence, 4), "probabilities": p.probabilities,
         "sentiment": p.sentiment, "decision": decision.decision, "reasons": list(decision.reasons),
@@ -123,9 +146,11 @@ def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str) -> dict[
     }  # fmt: skip
 
 
-def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decision: Decision, took_ms: float) -> _Told:
+def _write(
+    desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decision: Decision, shown: Choice | None
+) -> _Told:
     """The rows of an inquiry, its embedding, task and decision record, and the answer as JSON. Each row in one place."""
-    answer = _answer(desk, p, decision, new.locale)
+    answer = _answer(desk, p, decision, new.locale, shown)
     category_id = desk.categories[p.category].id if p.category else None
     inquiry = recording.inquiry_columns(
         project_id=desk.project_id, app_id=app_id, new=new, model=p.model_name, category_id=category_id,
@@ -141,6 +166,8 @@ def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decis
         answer["task"] = rows["task"][0]["id"] if decision.label else None
     if decision.escalate:
         answer["escalation"] = opening.case_ids.take()
+    if shown is not None:
+        rows["shown"] = [policies.shown_columns(shown, inquiry["id"])]
     if not p.teacher_sha:
         vector = engine.to_bytes(p.embedding)
         rows["embedding"] = [{"inquiry_id": inquiry["id"], "encoder_sha": p.encoder_sha, "vector": vector}]
@@ -149,7 +176,7 @@ def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decis
         "encoder_sha": p.encoder_sha, "category_id": category_id, "confidence": p.confidence, "probabilities": p.probabilities,
         "sentiment": p.sentiment, "decision": decision.decision, "reasons": list(decision.reasons), "audit": decision.audit,
         "propensity": desk.policy.audit_rate, "answer": answer, "decided_at": inquiry["received_at"],
-        "rollout_id": p.rollout_id, "arm": p.arm, "took_ms": round(took_ms, 3),
+        "rollout_id": p.rollout_id, "arm": p.arm, "took_ms": p.took_ms,
     }]  # fmt: skip
     case = _case(inquiry, p, decision, answer["escalation"]) if decision.escalate else None
     return _Told(msgspec.json.encode(answer), Story(rows, named=new.external_id is not None), case)

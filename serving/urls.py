@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from serving import api
+from serving import api, policies_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("inquiries", api.inquiries, name="inquiries"),
@@ -15,4 +15,6 @@ endpoints: list[URLPattern | URLResolver] = [
     path("models", api.Models.as_view(), name="models"),
     path("models/<int:number>/promote", api.ModelAction.as_view(action="promote"), name="model-promote"),
     path("models/<int:number>/rollback", api.ModelAction.as_view(action="rollback"), name="model-rollback"),
+    path("policies", policies_api.Policies.as_view(), name="policies"),
+    path("policies/<int:number>/rollback", policies_api.PolicyRollback.as_view(), name="policy-rollback"),
 ]

@@ -22,7 +22,7 @@ from feedback.kept_connection import KeptConnection
 from feedback.problems import Problem
 from feedback.recording import STORED
 from labeling import opening
-from serving.models import DecisionRecord, Embedding
+from serving.models import DecisionRecord, Embedding, ReplyShown
 
 LARGEST_GROUP = 64
 MAX_WAITING = 1_000
@@ -34,6 +34,7 @@ PARTS: tuple[Part | Derived, ...] = (
     *opening.PARTS,
     Part("embedding", Embedding, where=STORED),
     Part("decision", DecisionRecord, where=STORED),
+    Part("shown", ReplyShown, where=STORED),
     recording.told("inquiry.decided"),
 )
 WITH_NAMES = (*PARTS, *recording.JOIN_HELD)

@@ -7,7 +7,7 @@ import numpy as np
 from learning.core.calibration import wilson
 from learning.gates.checks import PERTURBATIONS
 from learning.gates.evidence import Evidence
-from learning.gates.result import Result
+from learning.gates.result import ENOUGH, Result
 
 SAMPLE = 60
 NOISE = 0.02
@@ -49,6 +49,8 @@ def invariance(e: Evidence) -> Result:
     texts = list(e.test.texts[:SAMPLE])
     if e.encode is None or not texts or not e.checks.invariance:
         return Result("invariance", True, None, limit, "no text to perturb")
+    if len(texts) < ENOUGH:
+        return Result("invariance", True, None, limit, f"{len(texts)} test texts cannot show it; {ENOUGH} are needed")
     plain = e.encode(texts)
     known = {judged.name: judged.answers(plain) for judged in (e.candidate, e.serving)}
     worst, fragile = 0.0, []
@@ -69,7 +71,7 @@ def invariance(e: Evidence) -> Result:
 
 def robustness(e: Evidence) -> Result:
     """Noise of 2 % of an embedding's length, about what another machine's arithmetic and float16 add up to and more."""
-    limit, x = e.thresholds.robustness, e.test.x if len(e.test) else e.train.x
+    limit, x = e.thresholds.robustness, e.test.x if len(e.test) >= ENOUGH else np.concatenate([e.test.x, e.train.x])
     if not len(x):
         return Result("robustness", True, None, limit, "no labeled text")
     noise = np.random.default_rng(0).standard_normal(x.shape)

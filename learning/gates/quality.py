@@ -8,10 +8,8 @@ import numpy as np
 
 from learning.core.calibration import expected_calibration_error, paired_difference, wilson
 from learning.gates.evidence import Evidence, Judged, Labeled
-from learning.gates.result import Result
+from learning.gates.result import ENOUGH, Result
 
-# Fewer labels than this cannot tell two models apart: the comparison then passes, and says so.
-ENOUGH = 30
 FEW = 10  # of one category or slice
 DRAWS = 200
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+# Fewer texts or labels than this show nothing: the gate then passes, and says so.
+ENOUGH = 30
+
 
 @dataclass(frozen=True)
 class Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.core.management import call_command
@@ -14,6 +15,7 @@ from labeling import queue
 from labeling.access import Visitor
 from labeling.models import LabelTask, TaskKind
 from labeling.services import Answer, annotate, open_task
+from learning import fitting
 from learning.health import figures
 from learning.owner import Owner
 from learning.sample.grammar import generate
@@ -38,8 +40,14 @@ def annotate_wrongly(project: Project, rows: list[tuple[str, str]]) -> None:
 
 
 def test_two_hundred_wrong_labels_by_one_annotator_freeze_the_head_until_a_person_decides(
-    desk: Project, keeper: Owner, add_labels: Callable[..., None], train: Callable[[Project], object]
+    desk: Project,
+    keeper: Owner,
+    add_labels: Callable[..., None],
+    train: Callable[[Project], object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # All of the head follows labels: so wrong ones are felt, whatever the last bits of this machine's embeddings are.
+    monkeypatch.setattr(fitting, "train_heads", partial(fitting.train_heads, random_features=256, live_share=1.0))
     make_person(desk, "annotator", Role.ANNOTATOR)
     add_labels(desk, 300)
     ids = list(Inquiry.objects.order_by("pk").values_list("pk", flat=True))

@@ -93,6 +93,8 @@ def test_an_answer_that_depends_on_capitals_is_fragile() -> None:
         steady.serving, probabilities=lambda x: np.eye(len(KEYS), dtype=np.float32)[np.zeros(len(x), int)]
     )
     assert not invariance(replace(steady, encode=shouting, serving=constant)).passed
+    few = steady.test.only(np.arange(len(test)) < 4)
+    assert invariance(replace(steady, encode=shouting, serving=constant, test=few)).passed, "four texts show nothing"
 
 
 @pytest.mark.parametrize("name", list(PERTURBATIONS))
