@@ -23,6 +23,7 @@ from serving import registry, rollout_evidence, rollout_tasks, rollouts, service
 from serving.artifacts import write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
 from serving.models import DecisionRecord, ModelVersion, Rollout, RolloutSettings, ShadowAnswer
+from serving.rollout import takes_candidate
 from serving.served import served
 
 pytestmark = pytest.mark.django_db
@@ -119,12 +120,13 @@ def test_a_worse_candidate_is_rolled_back_by_evidence_and_told_to_webhooks(shop,
     candidate = make_version(shop, settings, wrong=True)
     rollout = rollouts.start(version_id=candidate.pk)
     rollouts.advance(rollout_id=rollout.pk)
-    Rollout.objects.filter(pk=rollout.pk).update(step=4)  # half of the customers, without the days before
+    # Half of the customers, without the days before; under this salt the first 36 are shared out evenly.
+    Rollout.objects.filter(pk=rollout.pk).update(step=4, salt=_even(36))
     rollout.steps.create(number=4, percent=50)
-    records = inquire(40)
+    records = inquire(36)
     assert {r.arm for r in records} == {"production", "candidate"}
     assert {r.model_name for r in records if r.arm == "candidate"} == {f"v{candidate.number}"}
-    assert label_all() == 40
+    assert label_all() == 36
     assert a_day_later(rollout) == "rollback"
     assert (rollout.state, rollout.reason["code"], rollout.reason["metric"]) == ("rolled_back", "harm", "accuracy")
     candidate.refresh_from_db()
@@ -147,13 +149,12 @@ def test_a_better_candidate_goes_from_the_shadow_to_everybody(shop, serving, set
             break
         walked.append(rollout.course.percent)
         if rollout.course.percent in (1, 5, 25):  # few customers stand there: let them be enough
-            Rollout.objects.filter(pk=rollout.pk).update(
-                limits={**rollout.limits, "minimum_per_arm": 1}, salt=_friendly(rollout)
-            )
-        records = inquire(20, first=100 * step)
+            salt = _salt(rollout.course.percent, range(100 * step, 100 * step + 12), 1, 8)
+            Rollout.objects.filter(pk=rollout.pk).update(limits={**rollout.limits, "minimum_per_arm": 1}, salt=salt)
+        records = inquire(12, first=100 * step)
         if rollout.course.shadow:
             assert {r.model_name for r in records} == {f"v{serving.number}"}
-            assert shadow.mirror(rollout) == 20
+            assert shadow.mirror(rollout) == 12
         label_all()
         a_day_later(rollout)
     assert walked == [0, 1, 5, 25, 50]
@@ -164,16 +165,16 @@ def test_a_better_candidate_goes_from_the_shadow_to_everybody(shop, serving, set
     assert [s.reason["code"] for s in rollout.steps.order_by("number")] == ["evidence"] * 5
 
 
-def _friendly(rollout: Rollout) -> str:
-    """A salt under which some of the twenty customers of this step are among the first percent."""
-    from serving.rollout import takes_candidate
+def _salt(percent: int, customers: range, least: int, most: int) -> str:
+    """A salt under which `least` to `most` of these customers are given the candidate."""
+    for k in range(100_000):
+        if least <= sum(takes_candidate(f"s{k}", f"customer-{i}", percent) for i in customers) <= most:
+            return f"s{k}"
+    raise AssertionError("no such salt")
 
-    first = 100 * rollout.step
-    percent = rollout.course.percent
-    return next(
-        f"s{k}" for k in range(100_000)
-        if 1 <= sum(takes_candidate(f"s{k}", f"customer-{i}", percent) for i in range(first, first + 20)) < 15
-    )  # fmt: skip
+
+def _even(n: int) -> str:
+    return _salt(50, range(n), n // 2, n // 2)
 
 
 def test_what_the_shadow_would_have_answered_is_kept_and_shown_to_nobody(shop, serving, settings, inquire):
