@@ -120,13 +120,13 @@ def test_a_worse_candidate_is_rolled_back_by_evidence_and_told_to_webhooks(shop,
     candidate = make_version(shop, settings, wrong=True)
     rollout = rollouts.start(version_id=candidate.pk)
     rollouts.advance(rollout_id=rollout.pk)
-    # Half of the customers, without the days before; under this salt the first 36 are shared out evenly.
-    Rollout.objects.filter(pk=rollout.pk).update(step=4, salt=_even(36))
+    # Half of the customers, without the days before; under this salt the first 40 are shared out evenly.
+    Rollout.objects.filter(pk=rollout.pk).update(step=4, salt=_even(40))
     rollout.steps.create(number=4, percent=50)
-    records = inquire(36)
+    records = inquire(40)
     assert {r.arm for r in records} == {"production", "candidate"}
     assert {r.model_name for r in records if r.arm == "candidate"} == {f"v{candidate.number}"}
-    assert label_all() == 36
+    assert label_all() == 40
     assert a_day_later(rollout) == "rollback"
     assert (rollout.state, rollout.reason["code"], rollout.reason["metric"]) == ("rolled_back", "harm", "accuracy")
     candidate.refresh_from_db()
@@ -199,6 +199,7 @@ def test_a_candidate_that_fails_costs_nobody_an_answer_and_is_rolled_back(
     shop, serving, settings, inquire, monkeypatch
 ):
     rollout = rollouts.start(version_id=make_version(shop, settings).pk, kind="ab")
+    Rollout.objects.filter(pk=rollout.pk).update(salt=_even(60))
     served.refresh()
 
     class Broken:
