@@ -31,6 +31,7 @@ KIND_NAMES = {
     "label.resolved": gettext_lazy("A label was settled"),
     "label.withdrawn": gettext_lazy("A label was withdrawn"),
     "model.promoted": gettext_lazy("A model version went live"),
+    "model.staged": gettext_lazy("A model version waits for approval"),
 }
 
 

@@ -27,3 +27,22 @@ def model_promoted(row: OutboxEvent) -> ModelPromoted | None:
     if found is None:
         return None
     return ModelPromoted(found.number, found.kind, found.encoder_sha, found.manifest_sha)
+
+
+@dataclass(frozen=True)
+class ModelStaged:
+    """A version has passed its gates and waits for a person to promote it."""
+
+    kind: ClassVar[str] = "model.staged"
+    number: int
+    model_kind: str
+    encoder: str
+    manifest: str
+
+
+@tells(ModelStaged)
+def model_staged(row: OutboxEvent) -> ModelStaged | None:
+    found = ModelVersion.objects.filter(pk=row.payload["model"]).first()
+    if found is None:
+        return None
+    return ModelStaged(found.number, found.kind, found.encoder_sha, found.manifest_sha)
