@@ -19,9 +19,9 @@ from feedback.erasure import inquiries_of
 from feedback.models import Job
 from labeling import erasure as labeling_erasure
 from learning import owner
-from learning.datasets import succeed
 from learning.models import Snapshot
 from learning.owner import Owner
+from learning.snapshots import succeed
 from serving import deltas
 from serving import erasure as serving_erasure
 from serving.models import LiveState, ModelVersion, Stage

@@ -17,14 +17,16 @@ from serving import registry
 from serving.models import ModelVersion, Stage
 
 SHOWN = 100
+STAGE = OpenApiParameter("stage", enum=Stage.values)
+ALIAS = OpenApiParameter("alias", description="The version of this name alone.")
+TO = OpenApiParameter(
+    "to", int, description="The archived version that shall serve; else the one before the present one."
+)
 PROJECT = OpenApiParameter("project", description="A person's project; a key has its own.")
 
 
 class Models(APIView):
-    @extend_schema(
-        responses={200: dict}, operation_id="models",
-        parameters=[PROJECT, OpenApiParameter("stage", enum=Stage.values), OpenApiParameter("alias", description="The version of this name alone.")],
-    )  # fmt: skip
+    @extend_schema(responses={200: dict}, operation_id="models", parameters=[PROJECT, STAGE, ALIAS])
     def get(self, request: Request) -> Response:
         """A project's model versions, newest first."""
         versions = _of(readable_project(request, scope="labels:read"))
@@ -53,10 +55,7 @@ class ModelPromote(APIView):
 
 
 class ModelRollback(APIView):
-    @extend_schema(
-        request=None, responses={200: dict}, operation_id="model_rollback",
-        parameters=[PROJECT, OpenApiParameter("to", int, description="The archived version that shall serve; else the latest before the present one.")],
-    )  # fmt: skip
+    @extend_schema(request=None, responses={200: dict}, operation_id="model_rollback", parameters=[PROJECT, TO])
     def post(self, request: Request, number: int) -> Response:
         """Roll the line of this version's encoder back: to the version before, or to any that has served."""
         version = numbered(managed_project(request, scope="models:admin"), number)
