@@ -64,20 +64,22 @@ def check_labels(
 
 
 def _schema(rows: pd.DataFrame, categories: Sequence[str]) -> list[Check]:
+    if not len(rows):
+        return []
     try:
         schema(categories).validate(rows, lazy=True)
     except pa.errors.SchemaErrors as error:
-        cases = error.failure_cases
-        named = [
-            f"{column or 'rows'}: {check}"
-            for column, check in sorted({(str(c.column), str(c.check)) for c in cases.itertuples()})
-        ]
-        return [
-            Check("schema", "columns and ranges", False, f"{len(cases)} values break {'; '.join(named[:SHOWN])}", True)
-        ]
+        said = f"{len(error.failure_cases)} values break {'; '.join(_broken(error.failure_cases)[:SHOWN])}"
+        return [Check("schema", "columns and ranges", False, said, True)]
     return [
         Check("schema", "columns and ranges", True, f"{len(rows)} rows have the right columns, types and ranges", True)
     ]
+
+
+def _broken(cases: pd.DataFrame) -> list[str]:
+    """Column and check of each kind of fault; a whole column that is missing or unknown is the case itself."""
+    named = {(str(c.failure_case if pd.isna(c.column) else c.column), str(c.check)) for c in cases.itertuples()}
+    return [f"{column}: {check}" for column, check in sorted(named)]
 
 
 def _embeddings(rows: pd.DataFrame, x: NDArray[np.float32]) -> list[Check]:
