@@ -39,6 +39,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 120},
     },
+    "learn which replies are preferred where votes have come": {
+        "task": "learning.schedule_replies",
+        "schedule": 300.0,
+        "options": {"expires": 600},
+    },
     "learn to read comments where rated ones have come": {
         "task": "learning.schedule_sentiment",
         "schedule": 300.0,

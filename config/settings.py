@@ -194,6 +194,8 @@ ENSO_MODEL_POLL_SECONDS = env.float("ENSO_MODEL_POLL_SECONDS", 1.0)
 ENSO_LEARNER_MEMORY_MB = env.int("ENSO_LEARNER_MEMORY_MB", 4096)
 # Rated comments after which the head that reads comments is learned anew (every night in any case).
 ENSO_SENTIMENT_PAIRS = env.int("ENSO_SENTIMENT_PAIRS", 50)
+# Votes on shown replies after which the reply policy is learned anew (every night in any case).
+ENSO_REPLY_VOTES = env.int("ENSO_REPLY_VOTES", 200)
 # Tune the last layers of the encoder on rated comments once a night as well (minutes of CPU, and 23 MB per version).
 ENSO_SENTIMENT_TUNING = env.bool("ENSO_SENTIMENT_TUNING", False)
 

@@ -130,6 +130,9 @@ def _story(found: Inquiry) -> dict[str, Any]:
         what = f"decided: {decision.decision}"
         history.append({"at": decision.decided_at, "what": what, "model": decision.model_name, "delta": decision.delta})
     reply: dict[str, Any] | None = {"id": found.reply.pk, "text": found.reply.text} if found.reply else None
+    told = decision.answer.get("reply") if decision is not None else None
+    if reply and told and told["id"] == reply["id"]:
+        reply = told  # as it was sent, with its gaps filled in
     for escalation in found.escalations.order_by("opened_at"):
         history.append({"at": escalation.opened_at, "what": "escalated", "reasons": escalation.reasons})
         if escalation.first_response_at:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from feedback.erasure import inquiries_of
-from serving.models import DecisionRecord, Embedding
+from serving.models import DecisionRecord, Embedding, ReplyShown
 
 
 def erase(*, project_id: int, customer: str) -> dict[str, int]:
@@ -16,4 +16,5 @@ def erase(*, project_id: int, customer: str) -> dict[str, int]:
         )
         embeddings = Embedding.objects.filter(inquiry_id__in=inquiries).delete()[0]
         decisions = DecisionRecord.objects.filter(inquiry_id__in=inquiries).delete()[0]
-    return {"embeddings": embeddings, "decisions": decisions}
+        shown = ReplyShown.objects.filter(inquiry_id__in=inquiries).delete()[0]
+    return {"embeddings": embeddings, "decisions": decisions, "replies_shown": shown}

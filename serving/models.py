@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
 from serving.sentiment_models import CommentReading, SentimentStage, SentimentVersion
 
 __all__ = [
@@ -13,6 +14,9 @@ __all__ = [
     "DecisionRecord",
     "Embedding",
     "ModelVersion",
+    "PolicyStage",
+    "PolicyVersion",
+    "ReplyShown",
     "SentimentStage",
     "SentimentVersion",
     "Stage",

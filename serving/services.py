@@ -19,9 +19,10 @@ from feedback.models import Fold, Inquiry, Status
 from feedback.problems import not_found
 from labeling import services as labeling_services
 from labeling.models import Escalation, TaskKind
-from serving import engine
+from serving import engine, policies
 from serving.engine import Desk, Prediction
 from serving.models import DecisionRecord, Embedding
+from serving.policy import Choice
 from serving.routing import Decision, decide
 from serving.served import served
 
@@ -32,7 +33,12 @@ def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) ->
     """The answers that these texts would get, without storing anything."""
     desk = served.desk(project_id)
     predictions = served.predict(desk, [mask(t, desk.order_templates).text for t in texts], locales)
-    return [_answer(desk, p, _decide(desk, p, draw=1.0), loc) for p, loc in zip(predictions, locales, strict=True)]
+    return [
+        _answer(
+            desk, p, decision := _decide(desk, p, draw=1.0), loc, _shown(desk, p, decision, loc, None, explore=False)
+        )
+        for p, loc in zip(predictions, locales, strict=True)
+    ]
 
 
 def answer_inquiry(
@@ -45,13 +51,14 @@ def answer_inquiry(
     new = _without_personal_data(new, desk.order_templates)
     prediction = served.predict(desk, [new.text], [new.locale])[0]
     decision = _decide(desk, prediction, draw=_draws.random())
+    shown = _shown(desk, prediction, decision, new.locale, new.metadata)
     try:
         with transaction.atomic():
             if new.external_id is not None:
                 lock_or_refuse(f"inquiry\0{project_id}\0{new.external_id}")
             if earlier := _earlier(project_id, new) or (key and key.begin()):
                 return earlier
-            body = _write(desk, app_id, new, prediction, decision)
+            body = _write(desk, app_id, new, prediction, decision, shown)
             if key is not None:
                 key.keep(201, body)
     except IntegrityError:
@@ -90,9 +97,20 @@ def _decide(desk: Desk, p: Prediction, *, draw: float) -> Decision:
     )  # fmt: skip
 
 
-def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str) -> dict[str, Any]:
+def _shown(
+    desk: Desk, p: Prediction, decision: Decision, locale: str, metadata: dict[str, Any] | None, *, explore: bool = True
+) -> Choice | None:
+    """What the reply policy chooses where the model answers; None: the category's reply."""
+    if decision.decision != "auto":
+        return None
+    return policies.choose(project_id=desk.project_id, p=p, locale=locale, metadata=metadata, explore=explore)
+
+
+def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: Choice | None) -> dict[str, Any]:
     """What the caller is told. Whether the audit drew the inquiry is not: it must change nothing."""
     reply = desk.reply_to(p.category, locale) if p.category and decision.decision == "auto" else None
+    if shown is not None:
+        reply = engine.ReplyInfo(shown.reply, shown.text)
     return {
         "category": p.category, "confidence": round(p.confidence, 4), "probabilities": p.probabilities,
         "sentiment": p.sentiment, "decision": decision.decision, "reasons": list(decision.reasons),
@@ -101,10 +119,15 @@ def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str) -> dict[
 
 
 def _write(
-    desk: Desk, app_id: int | None, new: feedback_services.NewInquiry, p: Prediction, decision: Decision
+    desk: Desk,
+    app_id: int | None,
+    new: feedback_services.NewInquiry,
+    p: Prediction,
+    decision: Decision,
+    shown: Choice | None,
 ) -> bytes:
     """Inquiry, decision, embedding, task, escalation and event, in the caller's transaction; the answer as JSON."""
-    answer = _answer(desk, p, decision, new.locale)
+    answer = _answer(desk, p, decision, new.locale, shown)
     category_id = desk.categories[p.category].id if p.category else None
     sure = decision.decision == "auto"
     inquiry = feedback_services.record_inquiry(
@@ -112,6 +135,8 @@ def _write(
         category_id=category_id, reply_id=answer["reply"]["id"] if answer["reply"] else None,
         model=p.model_name,
     )  # fmt: skip
+    if shown is not None:
+        policies.record(shown, inquiry)
     Embedding.objects.create(inquiry=inquiry, encoder_sha=p.encoder_sha, vector=engine.to_bytes(p.embedding))
     answer = {"id": str(inquiry.pk), **answer}
     task_id = _open_task(desk, inquiry, p, decision, category_id)

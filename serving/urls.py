@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from serving import api, registry_api
+from serving import api, policies_api, registry_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("inquiries", api.inquiries, name="inquiries"),
@@ -17,4 +17,6 @@ endpoints: list[URLPattern | URLResolver] = [
     path("models/<int:number>/promote", registry_api.ModelPromote.as_view(), name="model-promote"),
     path("models/<int:number>/rollback", registry_api.ModelRollback.as_view(), name="model-rollback"),
     path("models/<int:number>/aliases/<slug:alias>", registry_api.ModelAlias.as_view(), name="model-alias"),
+    path("policies", policies_api.Policies.as_view(), name="policies"),
+    path("policies/<int:number>/rollback", policies_api.PolicyRollback.as_view(), name="policy-rollback"),
 ]

@@ -33,7 +33,7 @@ from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
-from serving.models import Alias, DecisionRecord, ModelVersion
+from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion
 from tests.conftest import CATEGORIES, make_key, make_person
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -155,6 +155,8 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "model-promote": {"POST": LEADS | key("models:admin")},
     "model-rollback": {"POST": LEADS | key("models:admin")},
     "model-alias": {"PUT": LEADS | key("models:admin"), "DELETE": LEADS | key("models:admin")},
+    "policies": {"GET": MEMBERS | key("labels:read")},
+    "policy-rollback": {"POST": LEADS | key("models:admin")},
     "schema": {"GET": PUBLIC},
     "docs": {"GET": PUBLIC},
     "healthz": dict.fromkeys(METHODS, PUBLIC),
@@ -251,6 +253,9 @@ def make_site(slug: str, name: str) -> Site:
         inquiry=inquiry, model_name=name, encoder_sha="e" * 64, category=category, confidence=0.5, probabilities={"refund": 0.5},
         decision="human", propensity=0.05,
     )  # fmt: skip
+    PolicyVersion.objects.create(
+        project=project, number=1, encoder_sha="e" * 64, manifest_sha="m" * 64, kind=name, replies=2, exploration=0.1
+    )
     model = ModelVersion.objects.create(
         project=project, number=1, encoder_sha="e" * 64, manifest_sha="m" * 64, kind=name
     )
@@ -429,6 +434,7 @@ def test_an_object_of_a_foreign_project_is_not_found_under_ones_own(endpoint: En
     """The own project in the address, a foreign object in it."""
     own, foreign = matrix.own, matrix.foreign
     ModelVersion.objects.filter(project=foreign.project).update(number=7)
+    PolicyVersion.objects.filter(project=foreign.project).update(number=7)
     mixed = Site(own.project, {**foreign.objects, "slug": own.project.slug, "number": 7})
     wrong = []
     for method, allowed in ACCESS.get(endpoint.name, {}).items():

@@ -162,6 +162,9 @@ class Reply(models.Model):
     version = models.PositiveIntegerField(default=1)
     text = models.TextField()
     active = models.BooleanField(default=True)
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="From then on a reply policy offers it no longer."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -67,7 +67,7 @@ def test_a_label_that_goes_is_announced_so_that_heads_forget_it(told, project):
 
 def test_what_was_erased_is_counted_and_a_second_time_finds_nothing(told, project):
     first = erase_all(project, "gone")
-    assert first[0] == {"embeddings": 1, "decisions": 1}
+    assert first[0] == {"embeddings": 1, "decisions": 1, "replies_shown": 0}
     assert first[1] == {
         "labels": 1,
         "tasks": LabelTask.objects.filter(inquiry_id=told["gone"]).count(),

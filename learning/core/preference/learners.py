@@ -52,7 +52,9 @@ class Evidence:
     """What a learner may know: the pool's embeddings, the candidates, weighted votes, and the policy in service.
 
     ``comparisons`` are pairs that people made directly (A/B tasks, agents' replacements); pairwise learners add them to
-    those built from votes. ``smooth`` may be passed where the pool was smoothed before.
+    those built from votes. ``smooth`` may be passed where the pool was smoothed before. ``logged`` [inquiries, R] are
+    the probabilities with which replies were shown, 0 where one was not eligible; without them the reference is taken
+    for what showed replies, and every reply for eligible.
     """
 
     pool: Floats
@@ -62,6 +64,7 @@ class Evidence:
     reference: ReplyPolicy
     comparisons: Pairs | None = None
     smooth: Floats | None = None
+    logged: Floats | None = None
 
     @cached_property
     def smoothed(self) -> Floats:

@@ -65,7 +65,7 @@ def screen_evidence(evidence: Evidence, config: TrainingConfig) -> Screening:
     def consensus(votes: Votes, weights: Floats) -> Floats:
         return _channel(replace(evidence, votes=votes, weights=evidence.weights * weights), config).approval(votes)
 
-    shown = evidence.reference.probabilities(evidence.pool)
+    shown = evidence.reference.probabilities(evidence.pool) if evidence.logged is None else evidence.logged
     expected = np.bincount(evidence.votes.inquiry, minlength=len(shown)) @ shown
     return screen(evidence.votes, expected, consensus, evidence.pool, config.screening)
 
@@ -89,9 +89,10 @@ def _gain(
 ) -> Estimate:
     x, predicted = evidence.pool[votes.inquiry], model.approval(votes)
     expected = model.expected()[votes.inquiry]
+    eligible = None if evidence.logged is None else evidence.logged[votes.inquiry] > 0
     terms = []
     for candidate in (policy, evidence.reference):
-        p = candidate.probabilities(x)
+        p = candidate.probabilities(x, eligible)
         target = np.take_along_axis(p, votes.reply[:, None], axis=1)[:, 0]
         value = (p * expected).sum(axis=1)
         terms.append(

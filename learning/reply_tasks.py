@@ -1,0 +1,48 @@
+"""What wakes the learning of replies: beat, nightly and whenever enough votes have come. Torch is loaded by the learner alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from feedback import jobs
+from feedback.models import Event, Job, JobState
+from serving.models import PolicyStage, PolicyVersion
+
+KIND = "learn_replies"
+NIGHT = timedelta(hours=24)
+
+
+@jobs.handler(KIND, queue="learn")
+def learn(running: jobs.Running) -> dict[str, Any]:
+    """Learn, judge and promote a project's reply policies."""
+    from learning.replies import learn_replies
+
+    return learn_replies(running)
+
+
+@shared_task(name="learning.schedule_replies")
+def schedule_replies() -> int:
+    """Enqueue a learning where `ENSO_REPLY_VOTES` votes came since the last, or any did and a day has passed."""
+    serving = PolicyVersion.objects.filter(stage=PolicyStage.PRODUCTION).values_list("project_id", flat=True)
+    return sum(learn_if_due(project_id=pk) for pk in serving.distinct())
+
+
+def learn_if_due(*, project_id: int) -> bool:
+    begun = Job.objects.filter(project_id=project_id, kind=KIND, started_at__isnull=False)
+    last = begun.exclude(state=JobState.FAILED).order_by("-started_at").first()
+    votes = Event.objects.filter(
+        project_id=project_id, kind__in=["thumbs", "rating"], weight=1, inquiry__shown__isnull=False
+    )
+    if last is not None and last.started_at is not None:
+        votes = votes.filter(received_at__gt=last.started_at)
+    a_day_ago = last is not None and last.started_at is not None and last.started_at < timezone.now() - NIGHT
+    needed = 1 if a_day_ago else settings.ENSO_REPLY_VOTES
+    if votes[:needed].count() < needed:
+        return False
+    jobs.enqueue(kind=KIND, project_id=project_id)
+    return True
