@@ -25,8 +25,8 @@ from learning.core.preference.evidence import Replies, numbered
 from learning.core.preference.learners import DEFAULT, Evidence
 from learning.core.preference.policy import Hidden, ReplyPolicy, export_policy
 from learning.core.preference.training import Outcome, TrainingConfig, train_reply_policy
+from learning.environment import Environment
 from learning.gates.result import Result
-from learning.pipelines import Environment
 from serving import policies
 from serving.artifacts import Bundle, write_bundle
 from serving.encoder import Encoder

@@ -29,7 +29,7 @@ from learning.models import Snapshot
 from serving.artifacts import write_file
 
 FORMAT = 2
-MEAN_PART = 256  # rows
+MEAN_PART = 64  # rows
 Texts = Sequence[NDArray[np.float32]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -108,7 +109,7 @@ def summary(v: ModelVersion) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _of(project: Project) -> Any:
+def _of(project: Project) -> QuerySet[ModelVersion]:
     return (
         ModelVersion.objects.filter(project=project)
         .select_related("parent")

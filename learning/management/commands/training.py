@@ -46,4 +46,5 @@ def _set(told: TrainingSettings, pair: str) -> None:
     if name == "approval":
         told.approval = value.lower() in {"1", "true", "yes"}
         return
-    setattr(told, name, TrainingSettings._meta.get_field(name).to_python(value or None))
+    field = next(f for f in TrainingSettings._meta.concrete_fields if f.name == name)
+    setattr(told, name, field.to_python(value or None))

@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = Project.objects.filter(slug=options["project"]).first()
-        version = project and registry.find(project_id=project.pk, wanted=options["version"])
+        version = registry.find(project_id=project.pk, wanted=options["version"]) if project else None
         if version is None:
             raise CommandError(f"There is no version {options['version']} in {options['project']!r}.")
         try:

@@ -31,7 +31,7 @@ class Command(BaseCommand):
                 earlier = registry.rollback(
                     project_id=version.project_id,
                     encoder_sha=version.encoder_sha,
-                    to=to and to.number,
+                    to=to.number if to else None,
                     by="command line",
                 )
             except Problem as problem:
