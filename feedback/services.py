@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from feedback import ingest, outbox, privacy, rules, score_fold
 from feedback.ids import uuid7
-from feedback.ingest import NewEvent, Receipt
+from feedback.incoming import NewEvent, Receipt
 from feedback.masking import Masked
 from feedback.models import Category, ClientApp, Event, Inquiry, Project, Reply, Status
 from feedback.texts import fold_of, group_digest
@@ -93,7 +93,7 @@ def record_feedback(*, project_id: int, app_id: int | None, events: Sequence[New
     A single event shares its transaction with those that arrive at the same time. Raises Problem 503 where events arrive
     faster than they can be stored. Scores follow with the next fold.
     """
-    return ingest.record(ingest.rows_of(project_id, app_id, events))
+    return ingest.record(project_id=project_id, app_id=app_id, events=events)
 
 
 def fold_scores(*, project_id: int, rounds: int = 10) -> bool:
