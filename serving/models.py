@@ -6,9 +6,21 @@ from django.db import models
 from django.db.models import Q
 
 from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
+from serving.rollout_models import (
+    Rollout,
+    RolloutEvidence,
+    RolloutLook,
+    RolloutSettings,
+    RolloutState,
+    RolloutStep,
+    ShadowAnswer,
+)
 from serving.sentiment_models import CommentReading, SentimentStage, SentimentVersion
+from serving.student_models import Cascade, Student, StudentStage
 
 __all__ = [
+    "Alias",
+    "Cascade",
     "CommentReading",
     "DecisionRecord",
     "Embedding",
@@ -16,9 +28,18 @@ __all__ = [
     "PolicyStage",
     "PolicyVersion",
     "ReplyShown",
+    "Rollout",
+    "RolloutEvidence",
+    "RolloutLook",
+    "RolloutSettings",
+    "RolloutState",
+    "RolloutStep",
     "SentimentStage",
     "SentimentVersion",
+    "ShadowAnswer",
     "Stage",
+    "Student",
+    "StudentStage",
 ]
 
 
@@ -37,6 +58,7 @@ class Embedding(models.Model):
 
 
 class Stage(models.TextChoices):
+    NONE = "none", "Registered, not judged yet"
     STAGING = "staging", "Staging"
     PRODUCTION = "production", "Production"
     ARCHIVED = "archived", "Archived"
@@ -59,6 +81,11 @@ class ModelVersion(models.Model):
     lineage = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
     promoted_at = models.DateTimeField(null=True)
+    # Who let a version serve that waited for a person, as the audit names people and keys.
+    approved_by = models.CharField(max_length=80, default="", blank=True)
+    approved_at = models.DateTimeField(null=True)
+    # Why it must not be promoted (again); what serves goes on serving until it is replaced.
+    barred = models.CharField(max_length=200, default="", blank=True)
 
     class Meta:
         constraints = [
@@ -70,6 +97,21 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.project} v{self.number}"
+
+
+class Alias(models.Model):
+    """A name that stands for one version of a project ("champion") and can be moved to another."""
+
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="aliases")
+    name = models.SlugField(max_length=40)
+    model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="aliases")
+    set_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="alias_once_per_project")]
+
+    def __str__(self) -> str:
+        return f"{self.name} → {self.model}"
 
 
 class LiveState(models.Model):
@@ -137,8 +179,18 @@ class DecisionRecord(models.Model):
     propensity = models.FloatField()
     answer = models.JSONField(default=dict)
     decided_at = models.DateTimeField(auto_now_add=True)
+    # Where a rollout was under way: which one, and who answered (production, candidate, or production in its stead).
+    rollout = models.ForeignKey(Rollout, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
+    arm = models.CharField(max_length=10, default="", db_default="", blank=True)
+    took_ms = models.FloatField(null=True, help_text="Time in the model, from the text to the prediction.")
 
     class Meta:
+        indexes = [
+            # What a look at a rollout reads.
+            models.Index(
+                fields=["rollout", "decided_at"], condition=Q(rollout__isnull=False), name="decision_by_rollout"
+            ),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(decision__in=["auto", "human"]), name="decision_auto_or_human"),
             models.CheckConstraint(
