@@ -24,6 +24,7 @@ class EventKey(models.Func):
 
     template = "md5(%(expressions)s)::uuid"
     arg_joiner = "::text || ':' || "
+    output_field = models.UUIDField()
 
 
 class Event(models.Model):
