@@ -106,7 +106,13 @@ class Bench:
 
     def start(self, url: str, path: str, bodies: Path, **how: Any) -> subprocess.Popen[bytes]:
         parts = urlsplit(url)
-        spec = {"host": parts.hostname, "port": parts.port, "path": path, "headers": self.headers, "bodies": str(bodies)} | how
+        spec = {
+            "host": parts.hostname,
+            "port": parts.port,
+            "path": path,
+            "headers": self.headers,
+            "bodies": str(bodies),
+        } | how
         file = bodies.with_suffix(".spec")
         file.write_text(json.dumps(spec))
         return subprocess.Popen(
@@ -116,7 +122,7 @@ class Bench:
     def measure(self, url: str, path: str, bodies: Path, web: Callable[[], Any], **how: Any) -> dict[str, Any]:
         """Warm up, then load for a while; what came back, and CPU µs per request of the web and of PostgreSQL."""
         finish(self.start(url, path, bodies, seconds=self.args.warm, connections=CONNECTIONS))
-        meters = (Meter(web, None), Meter(lambda: [], self.database))
+        meters = (Meter(web, None), Meter(list, self.database))
         before = [m.read() for m in meters]
         found = finish(self.start(url, path, bodies, seconds=self.args.seconds, **how))
         web_cpu, database_cpu = (m.read() - b for m, b in zip(meters, before, strict=True))
@@ -140,10 +146,18 @@ def compare(bench: Bench, bare: Bare) -> tuple[dict[str, Any], dict[str, Any]]:
     """(the bare view's figures, each endpoint's by name): closed loop in turns, then open loop at fixed rates."""
     args, turns = bench.args, []
     for _ in progress(range(args.turns), "closed loop"):
-        turn = {"bare": bench.measure(bare.url, "/bare", bench.bodies("predict", 1000), lambda: bare.processes(), connections=CONNECTIONS)}
-        turn["bare"]["cpu_us_per_request"] = turn["bare"]["web_cpu_us"]  # it has no database: what runs there is the workers'
+        turn = {
+            "bare": bench.measure(
+                bare.url, "/bare", bench.bodies("predict", 1000), lambda: bare.processes(), connections=CONNECTIONS
+            )
+        }
+        turn["bare"]["cpu_us_per_request"] = turn["bare"][
+            "web_cpu_us"
+        ]  # it has no database: what runs there is the workers'
         for name, path in PATHS.items():
-            turn[name] = bench.measure(bench.stack.url, path, bench.bodies(name, args.bodies), bench.web, connections=CONNECTIONS)
+            turn[name] = bench.measure(
+                bench.stack.url, path, bench.bodies(name, args.bodies), bench.web, connections=CONNECTIONS
+            )
         turns.append(turn)
     found = {name: min((t[name] for t in turns), key=lambda f: float(f["cpu_us_per_request"])) for name in turns[0]}
     bare_figures = found.pop("bare")
@@ -212,7 +226,9 @@ def shares(stack: Stack) -> dict[str, Any]:
 
 
 def table(bare: dict[str, Any], found: dict[str, Any]) -> list[Sequence[Any]]:
-    rows: list[Sequence[Any]] = [["", "req/s", "p50 ms", "p95 ms", "p99 ms", "CPU µs", "of it PostgreSQL", "of bare", "errors"]]
+    rows: list[Sequence[Any]] = [
+        ["", "req/s", "p50 ms", "p95 ms", "p99 ms", "CPU µs", "of it PostgreSQL", "of bare", "errors"]
+    ]
     for name, f in {"bare view": {**bare, "share_of_bare": 1.0, "database_cpu_us": 0.0}, **found}.items():
         share = f"{f['share_of_bare']:.1%}" if "share_of_bare" in f else ""
         rows.append([
@@ -225,7 +241,9 @@ def table(bare: dict[str, Any], found: dict[str, Any]) -> list[Sequence[Any]]:
 def build(stack: Stack, args: Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.serving_world", "--texts", str(args.texts), "--labels", str(args.labels),
                "--seed", str(args.seed), *(["--data", str(args.data.resolve())] if args.data else [])]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, env=stack.environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=stack.environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(f"the project could not be made: {done.stderr[-2000:]}")
     return dict(json.loads(done.stdout))
@@ -233,11 +251,15 @@ def build(stack: Stack, args: Namespace) -> dict[str, Any]:
 
 def main() -> None:
     p = parser(__doc__ or "")
-    p.add_argument("--texts", type=int, default=6000, help="texts that the student is distilled on and the heads learn from")
+    p.add_argument(
+        "--texts", type=int, default=6000, help="texts that the student is distilled on and the heads learn from"
+    )
     p.add_argument("--labels", type=int, default=1500)
     p.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
     p.add_argument("--warm", type=float, default=2.0)
-    p.add_argument("--turns", type=int, default=3, help="closed loops per endpoint, in turns; the one with the least CPU counts")
+    p.add_argument(
+        "--turns", type=int, default=3, help="closed loops per endpoint, in turns; the one with the least CPU counts"
+    )
     p.add_argument("--rates", type=int, nargs="*", default=list(RATES))
     p.add_argument("--bodies", type=int, default=60_000)
     p.add_argument("--change-rate", type=float, default=150.0, help="inquiries per second while models change")
@@ -260,7 +282,12 @@ def main() -> None:
         "connections": CONNECTIONS, "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     emit(args, figures, table(bare_figures, found))
-    print({k: figures[k] for k in ("fast_share", "auto_share", "lost", "failed_under_change", "acknowledged_under_change", "changes")})
+    print(
+        {
+            k: figures[k]
+            for k in ("fast_share", "auto_share", "lost", "failed_under_change", "acknowledged_under_change", "changes")
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from django.test import Client
 from feedback import ingest, keys, outbox, tokens
 from feedback.models import ClientApp, Membership, Project, Role, User
 from feedback.services import create_project
-from serving import policies, writing
+from serving import reading, writing
 from serving.served import served
 
 CATEGORIES = [
@@ -24,7 +24,7 @@ CATEGORIES = [
 
 def _forget() -> None:
     served.forget()
-    policies.forget()
+    reading.breaker.cache_clear()
     keys.cache.clear()
     keys.public_cache.clear()
     tokens.known.clear()

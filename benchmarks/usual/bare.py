@@ -10,7 +10,9 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 if not settings.configured:
-    settings.configure(ROOT_URLCONF=__name__, MIDDLEWARE=[], ALLOWED_HOSTS=["127.0.0.1"], SECRET_KEY="benchmark", LOGGING_CONFIG=None)  # noqa: S106  # fmt: skip
+    settings.configure(
+        ROOT_URLCONF=__name__, MIDDLEWARE=[], ALLOWED_HOSTS=["127.0.0.1"], SECRET_KEY="benchmark", LOGGING_CONFIG=None
+    )  # fmt: skip
 
 
 def bare(request: HttpRequest) -> JsonResponse:
