@@ -26,11 +26,11 @@ from serving import arms, engine, loading, policies, reading, students, zero_sho
 from serving.anchors import inquiries
 from serving.arms import Trial
 from serving.artifacts import CorruptBundle
-from serving.breaker import LeftAlone
 from serving.cascade import Step, goes_up
 from serving.encoder import Encoder, NgramEncoder, language_of, load_encoder
 from serving.engine import CategoryInfo, Desk, ReplyInfo, ServedHead
 from serving.models import ModelVersion, Stage
+from serving.reading import Unreadable
 from serving.routing import Policy
 from serving.sentiment import ToneHead, from_anchors
 
@@ -132,11 +132,15 @@ class Served:
         return arms.answers(
             trial, units,
             production=lambda at: self._answers(desk, encoder, language, [texts[i] for i in at]),
-            candidate=lambda at: self._alone(encoder, trial.head, language, [texts[i] for i in at]),
+            candidate=lambda at: self._read(encoder, trial.head, language, [texts[i] for i in at]),
         )  # fmt: skip
 
-    def _alone(self, encoder: Encoder, head: ServedHead, language: str, texts: list[str]) -> list[engine.Prediction]:
-        x = reading.vectors(encoder, texts)
+    def _read(self, encoder: Encoder, head: ServedHead, language: str, texts: list[str]) -> list[engine.Prediction]:
+        """By the encoder and this head; where the encoder is broken, both arms of a rollout are unread alike."""
+        try:
+            x = reading.vectors(encoder, texts)
+        except Unreadable:
+            return [engine.unread(encoder)] * len(texts)
         return engine.predict(encoder, head, self.sentiment(encoder, language, x), x)
 
     def _answers(self, desk: Desk, encoder: Encoder, language: str, texts: list[str]) -> list[engine.Prediction]:
@@ -148,13 +152,13 @@ class Served:
         return [kept[i] for i in range(len(texts))]
 
     def _slow(self, desk: Desk, encoder: Encoder, language: str, texts: list[str]) -> list[engine.Prediction]:
-        """By the encoder; by nobody where it or its head is broken, and then people answer."""
+        """By the encoder; by nobody where its head is broken, and then people answer."""
         try:
-            return self._alone(encoder, self.head(desk, encoder), language, texts)
+            return self._read(encoder, self.head(desk, encoder), language, texts)
         except Problem:  # too busy, not broken
             raise
-        except Exception as error:
-            _say("encoder %s or its head failed, people answer", encoder, error)
+        except Exception:
+            log.exception("the head of encoder %s failed, people answer", encoder.sha256[:12])
             return [engine.unread(encoder)] * len(texts)
 
     def _fast(
@@ -165,8 +169,10 @@ class Served:
         try:
             x, known = reading.vectors_with_known_share(step.encoder, texts)
             tones, p = self.sentiment(step.encoder, language, x), head.head.predict(x)
-        except Exception as error:
-            _say("student %s or its head failed, its teacher answers", step.encoder, error)
+        except Unreadable:
+            return {}
+        except Exception:
+            log.exception("the head of student %s failed, its teacher answers", step.encoder.sha256[:12])
             return {}
         risky = np.array([c in desk.categories and desk.categories[c].high_risk for c in head.categories])
         up = goes_up(step, desk.policy, p, known=known, tones=tones, risky=risky)
@@ -279,12 +285,6 @@ class Served:
                 log.exception("could not look for new versions; what serves stays")
             finally:
                 connection.close()
-
-
-def _say(what: str, encoder: Encoder, error: Exception) -> None:
-    """A broken part fails for every request: said with its traceback when it breaks, in silence while it is left alone."""
-    if not isinstance(error, LeftAlone):
-        log.exception(what, encoder.sha256[:12])
 
 
 def _category(c: Category) -> CategoryInfo:
