@@ -94,13 +94,16 @@ class Wire:
             raise OSError("the server closed the connection")
         self._got += part
         head, found, body = self._got.partition(b"\r\n\r\n")
-        if not found:
-            return 0
-        at = head.lower().find(b"content-length:")
-        if at < 0:
-            raise OSError("an answer without its length")
-        length = int(head[at + 15 :].partition(b"\r\n")[0])
-        return int(head[9:12]) if len(body) >= length else 0
+        return int(head[9:12]) if found and _whole(head.lower(), body) else 0
+
+
+def _whole(head: bytes, body: bytes) -> bool:
+    """Whether all of an answer has come. JSON holds no raw line ends, so the last chunk cannot be mistaken."""
+    if (at := head.find(b"content-length:")) >= 0:
+        return len(body) >= int(head[at + 15 :].partition(b"\r\n")[0])
+    if b"transfer-encoding: chunked" in head:
+        return body.endswith(b"0\r\n\r\n")
+    raise OSError("an answer without its length")
 
 
 class Load:

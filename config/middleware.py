@@ -47,6 +47,8 @@ class ApiFastPath:
             response.headers.setdefault("X-Request-Id", request_id(request))
             return response
         plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        if not plain.streaming:  # the server would otherwise send an answer of one piece in chunks
+            plain.headers.setdefault("Content-Length", str(len(plain.content)))
         return plain
 
 
