@@ -249,6 +249,18 @@ def build(stack: Stack, args: Namespace) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def profile(bench: Bench) -> dict[str, float]:
+    """CPU µs of each stage of an answer (benchmarks/serving_profile.py)."""
+    args = bench.args
+    command = [sys.executable, "-m", "benchmarks.serving_profile", "--key", bench.world["key"], "--seed", str(args.seed),
+               "--texts", str(args.texts), *(["--data", str(args.data.resolve())] if args.data else [])]  # fmt: skip
+    environment = bench.stack.environment | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the profile failed: {done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout))
+
+
 def main() -> None:
     p = parser(__doc__ or "")
     p.add_argument(
@@ -265,6 +277,8 @@ def main() -> None:
     p.add_argument("--change-rate", type=float, default=150.0, help="inquiries per second while models change")
     p.add_argument("--change-seconds", type=float, default=24.0)
     p.add_argument("--web-workers", type=int, default=1)
+    p.add_argument("--profile", action="store_true", help="also the µs of each stage, in a process of its own")
+    p.add_argument("--only-profile", action="store_true", help="and nothing else")
     args = p.parse_args()
     if args.quick:
         args.texts, args.labels, args.turns, args.seconds, args.warm = 1300, 400, 1, 2.0, 0.5
@@ -272,6 +286,11 @@ def main() -> None:
     started = time.monotonic()
     with Stack(web_workers=args.web_workers) as stack:
         bench = Bench(stack, args, build(stack, args))
+        stages = profile(bench) if args.profile or args.only_profile else {}
+        for stage, us in stages.items():
+            print(f"{stage:<40}{us:>10}")
+        if args.only_profile:
+            return
         with Bare(stack, workers=args.web_workers) as bare:
             bare_figures, found = compare(bench, bare)
         changed = under_change(bench)
@@ -279,7 +298,7 @@ def main() -> None:
     figures = {
         "endpoints": found, "bare_rps": bare_figures["rps"], "bare_cpu_us_per_request": bare_figures["cpu_us_per_request"],
         **changed, **cascade, "world": {k: v for k, v in bench.world.items() if k != "key"},
-        "connections": CONNECTIONS, "seconds": round(time.monotonic() - started, 1),
+        "stages_cpu_us": stages, "connections": CONNECTIONS, "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     emit(args, figures, table(bare_figures, found))
     print(
