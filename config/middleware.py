@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, ResolverMatch, resolve
 
 from feedback.audit import acting
 from feedback.problems import Problem, problem_response, request_id
@@ -27,6 +27,19 @@ BACK_OFFICE_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsaf
 FAST = ("/api/", "/feedback", "/enso.js")
 
 
+_fixed: dict[str, ResolverMatch] = {}
+
+
+def _found(path: str) -> ResolverMatch:
+    """What answers a path. Paths without parameters are looked up once: there are only as many as the configuration has."""
+    if (known := _fixed.get(path)) is not None:
+        return known
+    match = resolve(path)
+    if not match.args and not match.kwargs:
+        _fixed[path] = match
+    return match
+
+
 class ApiFastPath:
     """The plain endpoints carry their own authentication: sessions, CSRF, locale and messages are not for them."""
 
@@ -39,7 +52,7 @@ class ApiFastPath:
         if "%00" in request.META.get("QUERY_STRING", "") or "\x00" in request.path_info:
             return problem_response(request, Problem(400, "malformed", "The address holds a NUL character: remove it."))
         try:
-            match = resolve(request.path_info)
+            match = _found(request.path_info)
         except Resolver404:
             return problem_response(request, Problem(404, "not-found", "There is no such endpoint: see /api/docs."))
         if not hasattr(match.func, "enso_endpoint"):
@@ -47,6 +60,8 @@ class ApiFastPath:
             response.headers.setdefault("X-Request-Id", request_id(request))
             return response
         plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        if not plain.streaming:  # the server would otherwise send an answer of one piece in chunks
+            plain.headers.setdefault("Content-Length", str(len(plain.content)))
         return plain
 
 

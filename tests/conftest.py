@@ -12,7 +12,7 @@ from django.test import Client, override_settings
 from feedback import ingest, keys, outbox, tokens
 from feedback.models import ClientApp, Membership, Project, Role, User
 from feedback.services import create_project
-from serving import policies, writing
+from serving import reading, writing
 from serving.served import served
 from tests import databases
 
@@ -44,7 +44,7 @@ def _fast_passwords() -> Iterator[None]:
 
 def _forget() -> None:
     served.forget()
-    policies.forget()
+    reading.breaker.cache_clear()
     keys.cache.clear()
     keys.public_cache.clear()
     tokens.known.clear()
