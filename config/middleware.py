@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from config.observability import REQUESTS, SECONDS
+from feedback import logs
 from feedback.audit import acting
+from feedback.metric_files import count, observe
 from feedback.problems import Problem, problem_response, request_id
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -23,8 +27,34 @@ BACK_OFFICE_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsaf
 )
 
 
+STATIC = "/static/"
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 # Where plain endpoints may lie; every other path is a page's.
 FAST = ("/api/", "/feedback", "/enso.js")
+
+
+class Measured:
+    """Every request by endpoint, method and status, and how long it took; its id is known to all that follows."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        began = time.perf_counter()
+        with logs.request(request_id(request)):
+            response = self.get_response(request)
+        match = getattr(request, "resolver_match", None)
+        name = (
+            (match.url_name or "unnamed")
+            if match
+            else "static"
+            if request.path_info.startswith(STATIC)
+            else "unmatched"
+        )
+        method = request.method if request.method in METHODS else "other"
+        count(REQUESTS, (name, str(method), str(response.status_code)))
+        observe(SECONDS, (name,), time.perf_counter() - began)
+        return response
 
 
 class ApiFastPath:
@@ -46,6 +76,7 @@ class ApiFastPath:
             response = self.get_response(request)
             response.headers.setdefault("X-Request-Id", request_id(request))
             return response
+        request.resolver_match = match
         plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
         return plain
 

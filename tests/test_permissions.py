@@ -168,6 +168,7 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "docs": {"GET": PUBLIC},
     "healthz": dict.fromkeys(METHODS, PUBLIC),
     "readyz": dict.fromkeys(METHODS, PUBLIC),
+    "metrics": {"GET": PUBLIC},  # from this machine; tests/config/test_observability.py
 } | {f"escalation-{verb}": {"POST": AGENTS} for verb in ("assign", "note", "priority", "reply", "resolve", "snooze")}
 ACCESS |= {f"rollout-{move}": {"POST": LEADS | key("models:admin")} for move in ("hold", "resume", "advance", "abort")}
 # Bodies that are right but for the caller, where `{}` would be refused before anybody looks at who asks.
@@ -201,7 +202,7 @@ NAMES_PROJECT_IN_BODY = {
 }
 # They cannot name a project at all: whatever they touch is the caller's own.
 WITHOUT_PROJECT = {
-    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz",
+    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz", "metrics",
     "projects", "welcome", "page-feedback", "page-script",
 }  # fmt: skip
 SECRET = "Zirkonium"
