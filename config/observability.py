@@ -18,10 +18,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-import serving.gauges  # noqa: F401 - metrics register by being imported
+from feedback import gauges as _feedback_gauges  # noqa: F401 - metrics register by being imported
 from feedback import metric_files
 from feedback.metrics import BUCKETS, Group, Labels, Metric, Sample, Sums, declare, groups, known
 from feedback.problems import Problem, problem_response
+from labeling import gauges as _labeling_gauges  # noqa: F401
+from learning import gauges as _learning_gauges  # noqa: F401
+from serving import gauges as _serving_gauges  # noqa: F401
 
 log = logging.getLogger(__name__)
 # A figure that takes longer than this is not worth what it costs those who wait for an answer.
