@@ -30,7 +30,7 @@ BACK_OFFICE_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsaf
 STATIC = "/static/"
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 # Where plain endpoints may lie; every other path is a page's.
-FAST = ("/api/", "/feedback", "/enso.js")
+FAST = ("/api/", "/feedback", "/enso.js", "/metrics")
 
 
 class Measured:
