@@ -79,6 +79,11 @@ MIDDLEWARE = [
     "feedback.limits.RateLimitHeaders",
 ]
 
+# Traces over OpenTelemetry (config/tracing.py); its packages are those of requirements/tracing.lock.
+ENSO_TRACES = env.bool("ENSO_TRACES", False)
+if ENSO_TRACES:
+    MIDDLEWARE.insert(0, "config.tracing.Traced")
+
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
@@ -204,6 +209,10 @@ ENSO_SENTIMENT_TUNING = env.bool("ENSO_SENTIMENT_TUNING", False)
 ENSO_METRICS_DIR = Path(env.str("ENSO_METRICS_DIR", str(HOME / "metrics")))
 # Who may read /metrics from elsewhere (Authorization: Bearer …); without it only this machine may.
 ENSO_METRICS_TOKEN = env.str("ENSO_METRICS_TOKEN", "")
+
+# A line per API request in PostgreSQL, a partition per day (serving/request_log.py), and for how many days.
+ENSO_REQUEST_LOG = env.bool("ENSO_REQUEST_LOG", True)
+ENSO_REQUEST_LOG_DAYS = env.int("ENSO_REQUEST_LOG_DAYS", 90)
 
 # Hosts that JWKS may be fetched from although they are not public, or over plain http.
 ENSO_OUTBOUND_ALLOW: list[str] = env.list("ENSO_OUTBOUND_ALLOW", default=[])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,8 +90,17 @@ def burning() -> Iterator[Document]:
 def alert(name: str, expr: str, severity: str, summary: str, what: str, *, hold: str = "") -> Document:
     return {
         "alert": name, "expr": expr, **({"for": hold} if hold else {}), "labels": {"severity": severity},
-        "annotations": {"summary": summary, "description": what, "runbook": f"docs/operations.md#{name.lower()}"},
+        "annotations": {"summary": summary, "description": what, "runbook": f"docs/operations.md#{anchor(name)}"},
     }  # fmt: skip
+
+
+def anchor(name: str) -> str:
+    """Where docs/operations.md says what to do; one place for all windows of an objective.
+
+    >>> anchor("EnsoDown"), anchor("EnsoLatencyBurns3d")
+    ('ensodown', 'ensolatencyburns')
+    """
+    return re.sub(r"burns\w+$", "burns", name.lower())
 
 
 def symptoms() -> list[Document]:
@@ -139,7 +149,7 @@ def rules() -> Document:
 
 
 BOARDS = {
-    "service": ("Enso: service", ("enso_http", "enso_metrics")),
+    "service": ("Enso: service", ("enso_http", "enso_metrics", "enso_request_log")),
     "models": ("Enso: models", ("enso_answer", "enso_model", "enso_rollout", "enso_audit", "enso_labels", "enso_trainings",
                                 "enso_escalations_opened")),
     "people": ("Enso: people", ("enso_queue", "enso_escalations", "enso_annotators")),
@@ -158,7 +168,10 @@ def board_of(metric: Metric) -> str:
 def queries(metric: Metric) -> list[tuple[str, str]]:
     """PromQL and legend of a metric's panel."""
     chosen = '{project=~"$project"}' if "project" in metric.labels else ""
-    by, legend = f" by ({', '.join(metric.labels)})" if metric.labels else "", " ".join(f"{{{{{x}}}}}" for x in metric.labels)
+    by, legend = (
+        f" by ({', '.join(metric.labels)})" if metric.labels else "",
+        " ".join(f"{{{{{x}}}}}" for x in metric.labels),
+    )
     if metric.kind == "gauge":
         return [(f"max{by}({metric.name}{chosen})", legend)]
     if metric.kind == "counter":
@@ -194,8 +207,18 @@ def first_panels(board: str) -> list[tuple[str, str, list[tuple[str, str]], str]
         share = [(f"{part} / on (project) group_left {total}", "{{project}} {{step}} {{decision}}")]
         return [("Shares of the cascade", "Which step answered, and what went to a person.", share, "percentunit")]
     if board == "people":
-        both = [(f'max by (project) (enso_annotators_{w}{{project=~"$project"}})', f"{{{{project}}}} {w}") for w in ("needed", "present")]
-        return [("Annotators needed and present", "By Little's law, with the backlog cleared in eight hours.", both, "short")]
+        both = [
+            (f'max by (project) (enso_annotators_{w}{{project=~"$project"}})', f"{{{{project}}}} {w}")
+            for w in ("needed", "present")
+        ]
+        return [
+            (
+                "Annotators needed and present",
+                "By Little's law, with the backlog cleared in eight hours.",
+                both,
+                "short",
+            )
+        ]
     return []
 
 

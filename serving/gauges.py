@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from feedback.gauges import rows
 from feedback.metric_files import count, observe
 from feedback.metrics import Sample, declare, gauges
+from serving import request_log
+from serving.request_log import Answered
 
 if TYPE_CHECKING:
     from serving.engine import Desk, Prediction
@@ -65,6 +67,7 @@ def decided(desk: Desk, p: Prediction, decision: Decision, *, stored: bool) -> N
     """Count a decision. It is on the path of every answer: nothing here waits for anything."""
     step = "student" if p.teacher_sha else "encoder"
     count(ANSWERS, (desk.slug, p.model_name, step, decision.decision, "yes" if stored else "no"))
+    request_log.note(Answered(desk.project_id, p.model_name, step, decision.decision))
     if not stored:
         return
     if p.took_ms is not None:
