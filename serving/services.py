@@ -22,7 +22,7 @@ from labeling import opening
 from labeling import services as labeling_services
 from labeling.models import Escalation, TaskKind
 from labeling.opening import Wanted
-from serving import engine, policies, writing
+from serving import engine, gauges, policies, writing
 from serving.engine import Desk, Prediction
 from serving.policy import Choice
 from serving.routing import Decision, decide
@@ -42,6 +42,7 @@ def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) ->
 def _preview(desk: Desk, p: Prediction, locale: str) -> dict[str, Any]:
     """What would be answered: nothing is explored and no audit drawn."""
     decision = _decide(desk, p, draw=1.0)
+    gauges.decided(desk, p, decision, stored=False)
     return _answer(desk, p, decision, locale, _shown(desk, p, decision, locale, None, explore=False))
 
 
@@ -53,6 +54,7 @@ def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key:
     new = _without_personal_data(new, desk.order_templates)
     prediction = _answered(desk, new)
     decision = _decide(desk, prediction, draw=_draws.random())
+    gauges.decided(desk, prediction, decision, stored=True)
     shown = _shown(desk, prediction, decision, new.locale, new.metadata)
     return _keep(_write(desk, app_id, new, prediction, decision, shown), new, key)
 

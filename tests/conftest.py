@@ -64,6 +64,7 @@ def _fresh_caches() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _artifacts(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     settings.ENSO_ARTIFACTS = tmp_path_factory.mktemp("artifacts")
+    settings.ENSO_REQUEST_LOG = False  # and so would the one that writes it
     settings.ENSO_MODEL_POLL_SECONDS = 0  # a thread of its own would look into other tests' databases
 
 
