@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,15 @@ class Stack:
         return done.stdout
 
     def __enter__(self) -> Stack:
-        command = [sys.executable, "manage.py", "run", "--port", "8600", "--web-workers", str(self.web_workers)]
+        command = [
+            sys.executable,
+            "manage.py",
+            "run",
+            "--port",
+            str(free_port()),
+            "--web-workers",
+            str(self.web_workers),
+        ]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -148,6 +157,13 @@ class Stack:
             connection = psycopg.connect(host=d["HOST"], dbname=d["NAME"], user=d["USER"], port=d.get("PORT") or None)
         with connection:
             return list(connection.execute(sql, parameters).fetchall())
+
+
+def free_port() -> int:
+    """One that nobody listens on: stacks that are started at the same time must not try the same."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Person:
