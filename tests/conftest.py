@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,18 @@ def django_db_modify_db_settings(
         connection.settings_dict["TEST"]["TEMPLATE"] = databases.migrated()
     # Only here: what starts processes and kills servers counts on commits that are on the disk.
     connection.settings_dict["OPTIONS"]["options"] = "-c synchronous_commit=off"
+
+
+@pytest.fixture(scope="session")
+def tables(
+    django_db_modify_db_settings: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """What stacks of their own (`benchmarks.stack`) begin with, so that they need not migrate."""
+    with django_db_blocker.unblock():
+        file = databases.dump(tmp_path_factory.mktemp("tables") / "tables.sql")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENSO_BENCH_TABLES", str(file))
+        yield file
 
 
 @pytest.fixture(scope="session", autouse=True)
