@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,15 @@ def _fresh_caches() -> Iterator[None]:
     _forget()
 
 
+@pytest.fixture(scope="session")
+def _shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
 @pytest.fixture(autouse=True)
-def _artifacts(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    settings.ENSO_ARTIFACTS = tmp_path_factory.mktemp("artifacts")
+def _artifacts(settings: Any, _shelf: Path) -> None:
+    settings.ENSO_ARTIFACTS = _shelf / uuid.uuid4().hex  # pytest's own numbered folders count the others each time
+    settings.ENSO_ARTIFACTS.mkdir()
     settings.ENSO_MODEL_POLL_SECONDS = 0  # a thread of its own would look into other tests' databases
 
 
