@@ -50,6 +50,11 @@ app.conf.beat_schedule = {
         "schedule": 300.0,
         "options": {"expires": 600},
     },
+    "keep the request log's days": {
+        "task": "serving.keep_request_log",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "learn to read comments where rated ones have come": {
         "task": "learning.schedule_sentiment",
         "schedule": 300.0,

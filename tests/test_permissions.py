@@ -150,6 +150,11 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "inquiry-reveal": {"POST": AGENTS},
     "predict": {"POST": key("inquiries:write")},
     "predict-batch": {"POST": key("inquiries:write")},
+    "predict-stream": {"POST": key("inquiries:write")},
+    "predict-files": {"POST": key("inquiries:write")},
+    "predict-file": {"GET": key("inquiries:write")},
+    "predict-result": {"GET": key("inquiries:write")},
+    "predict-cancel": {"POST": key("inquiries:write")},
     "models": {"GET": MEMBERS | key("labels:read")},
     "model": {"GET": MEMBERS | key("labels:read")},
     "model-promote": {"POST": LEADS | key("models:admin")},
@@ -168,6 +173,7 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "docs": {"GET": PUBLIC},
     "healthz": dict.fromkeys(METHODS, PUBLIC),
     "readyz": dict.fromkeys(METHODS, PUBLIC),
+    "metrics": {"GET": PUBLIC},  # from this machine; tests/config/test_observability.py
 } | {f"escalation-{verb}": {"POST": AGENTS} for verb in ("assign", "note", "priority", "reply", "resolve", "snooze")}
 ACCESS |= {f"rollout-{move}": {"POST": LEADS | key("models:admin")} for move in ("hold", "resume", "advance", "abort")}
 # Bodies that are right but for the caller, where `{}` would be refused before anybody looks at who asks.
@@ -201,7 +207,7 @@ NAMES_PROJECT_IN_BODY = {
 }
 # They cannot name a project at all: whatever they touch is the caller's own.
 WITHOUT_PROJECT = {
-    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz",
+    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz", "metrics",
     "projects", "welcome", "page-feedback", "page-script",
 }  # fmt: skip
 SECRET = "Zirkonium"
@@ -272,6 +278,8 @@ def make_site(slug: str, name: str) -> Site:
     file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
     made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
     Job.objects.filter(pk=made.pk).update(result={"file": file.pk})
+    predicted = jobs.enqueue(kind="predict_file", project_id=project.pk, params={"result": "parquet"}, exclusive=False)
+    Job.objects.filter(pk=predicted.pk).update(state="done", result={"file": file.pk})
     ImportFault.objects.create(job=made, row=1, field=name, advice=name)
     hook = Webhook.objects.create(
         project=project, url=f"https://{slug}.example/hook", kinds=["label.resolved"], secret=b"x"
@@ -293,6 +301,7 @@ def make_site(slug: str, name: str) -> Site:
         "finding_id": finding.pk, "user_id": author.pk, "key_id": api_key.pk, "action": "pause", "uidb64": "MA", "token": "x",
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
         "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold", "alias": "champion",
+        "prediction_id": predicted.pk,
     }  # fmt: skip
     return Site(project, objects)
 
