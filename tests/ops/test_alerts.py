@@ -88,6 +88,13 @@ def test_every_metric_is_on_a_dashboard():
     assert {m.name for m in known.values() if not shown & set(m.series)} == set()
 
 
+def test_every_metric_is_documented_and_nothing_else():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    table = text[text.index("| metric |") : text.index("## Service levels")]
+    told = set(re.findall(r"`(enso_\w+)`", table))
+    assert told == {m.name + ("_total" if m.kind == "counter" else "") for m in known.values()}
+
+
 def test_every_alert_says_how_loud_it_is_and_where_to_read_on():
     headings = re.findall(r"^### (\w+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
     for name, alert in ALERTS.items():
