@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, ResolverMatch, resolve
 
 from config.observability import REQUESTS, SECONDS
 from feedback import logs
@@ -68,6 +68,19 @@ def _endpoint(request: HttpRequest) -> str:
     return "static" if request.path_info.startswith(STATIC) else "unmatched"
 
 
+_fixed: dict[str, ResolverMatch] = {}
+
+
+def _found(path: str) -> ResolverMatch:
+    """What answers a path. Paths without parameters are looked up once: there are only as many as the configuration has."""
+    if (known := _fixed.get(path)) is not None:
+        return known
+    match = resolve(path)
+    if not match.args and not match.kwargs:
+        _fixed[path] = match
+    return match
+
+
 class ApiFastPath:
     """The plain endpoints carry their own authentication: sessions, CSRF, locale and messages are not for them."""
 
@@ -80,7 +93,7 @@ class ApiFastPath:
         if "%00" in request.META.get("QUERY_STRING", "") or "\x00" in request.path_info:
             return problem_response(request, Problem(400, "malformed", "The address holds a NUL character: remove it."))
         try:
-            match = resolve(request.path_info)
+            match = _found(request.path_info)
         except Resolver404:
             return problem_response(request, Problem(404, "not-found", "There is no such endpoint: see /api/docs."))
         if not hasattr(match.func, "enso_endpoint"):
@@ -89,6 +102,8 @@ class ApiFastPath:
             return response
         request.resolver_match = match
         plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        if not plain.streaming:  # the server would otherwise send an answer of one piece in chunks
+            plain.headers.setdefault("Content-Length", str(len(plain.content)))
         return plain
 
 

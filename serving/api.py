@@ -68,7 +68,7 @@ def inquiries(request: HttpRequest, principal: Principal) -> HttpResponse:
     _check_text(given.text, "text")
     principal.require_project(given.project)
     key = key_from_header(
-        request.headers.get("Idempotency-Key"), project_id=principal.project_id, principal=principal.name,
+        request.META.get("HTTP_IDEMPOTENCY_KEY"), project_id=principal.project_id, principal=principal.name,
         route="inquiries", body=body,
     )  # fmt: skip
     if given.dry_run:

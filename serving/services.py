@@ -124,7 +124,7 @@ def _decide(desk: Desk, p: Prediction, *, draw: float) -> Decision:
     category = desk.categories.get(p.category) if p.category else None
     return decide(
         desk.policy, category=category.key if category else None, confidence=p.confidence, sentiment=p.sentiment,
-        high_risk=category.high_risk if category else False, draw=draw,
+        high_risk=category.high_risk if category else False, draw=draw, unread=p.unread,
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def _shown(
     """What the reply policy chooses where the model answers; None: the category's reply."""
     if decision.decision != "auto":
         return None
-    return policies.choose(project_id=desk.project_id, p=p, locale=locale, metadata=metadata, explore=explore)
+    return policies.choose(desk.shelf, p=p, locale=locale, metadata=metadata, explore=explore)
 
 
 def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: Choice | None) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _write(
         answer["escalation"] = opening.case_ids.take()
     if shown is not None:
         rows["shown"] = [policies.shown_columns(shown, inquiry["id"])]
-    if not p.teacher_sha:
+    if not (p.teacher_sha or p.unread):
         vector = engine.to_bytes(p.embedding)
         rows["embedding"] = [{"inquiry_id": inquiry["id"], "encoder_sha": p.encoder_sha, "vector": vector}]
     rows["decision"] = [{

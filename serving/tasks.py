@@ -28,11 +28,11 @@ def keep_request_log() -> dict[str, Any]:
 
 
 @outbox.consumer("comment.received", name="serving.sentiment")
-def score_comment(event: OutboxEvent) -> None:
-    """A comment is stored without sentiment; this writes it back through feedback's service."""
-    comment = Event.objects.filter(pk=event.payload["event"]).first()
-    if comment is not None:  # else erased meanwhile
-        read_comments([comment])
+def score_comments(event: OutboxEvent) -> None:
+    """Comments are stored without sentiment; this writes it back through feedback's service."""
+    # Events that were published before 0071 of feedback's migrations name one comment.
+    named = event.payload.get("events") or [event.payload["event"]]
+    read_comments(list(Event.objects.filter(pk__in=named)))  # without those that were erased meanwhile
 
 
 @outbox.consumer("sentiment.promoted", name="serving.reread")

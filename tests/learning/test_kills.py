@@ -7,15 +7,12 @@ half of anything is to be seen, and another process finishes the work.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from django.conf import settings
@@ -33,33 +30,15 @@ from serving.artifacts import load_bundle
 from serving.models import Delta, LiveState, ModelVersion, Stage
 from serving.served import served
 from tests.learning.following import TEXT, ask, exact, follower_of, keys, label
+from tests.learning.killed import process
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes, pytest.mark.timeout(240)]
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes, pytest.mark.usefixtures("small_heads")]
 PROJECT = "SELECT 1 FROM feedback_project WHERE slug = 'sample' FOR NO KEY UPDATE"
 PRODUCTION = "SELECT 1 FROM serving_modelversion WHERE stage = 'production' FOR NO KEY UPDATE"
 LIVE_STATE = "SELECT 1 FROM serving_livestate FOR UPDATE"
 BLOCKED = """
 SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.datname = current_database() AND NOT l.granted
 """
-
-
-@contextmanager
-def process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours on this test's database and artifacts; it is killed at the end, wherever it is."""
-    told = connection.settings_dict
-    who = f"{told['USER']}:{quote(told['PASSWORD'])}" if told["PASSWORD"] else told["USER"]
-    url = f"postgres://{who}@/{told['NAME']}?host={quote(str(told['HOST']), safe='')}&port={told['PORT']}"
-    environment = {
-        **os.environ, "DATABASE_URL": url, "ENSO_ARTIFACTS": str(settings.ENSO_ARTIFACTS), "LOG_LEVEL": "ERROR",
-    }  # fmt: skip
-    command = [sys.executable, "manage.py", *arguments]
-    started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.wait()
 
 
 @contextmanager
@@ -72,10 +51,10 @@ def held(statement: str) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
-def until(true: Callable[[], object], child: subprocess.Popen[bytes]) -> None:
+def until(true: Callable[[], object], child: BaseProcess) -> None:
     end = time.monotonic() + 90
     while not true():
-        assert child.poll() is None, f"the process ended by itself: {child.returncode}"
+        assert child.is_alive(), f"the process ended by itself: {child.exitcode}"
         assert time.monotonic() < end, "it never came there"
         time.sleep(0.02)
 
@@ -113,8 +92,8 @@ def test_a_training_killed_at_any_step_leaves_what_serves_and_is_finished_by_ano
     shop: Project, add_labels: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_labels(shop, 40, seed=3)
-    with process("train", shop.slug) as child:
-        until(lambda: Job.objects.filter(kind="train", state=JobState.RUNNING, stage="cross-validating"), child)
+    with process("train", shop.slug, stop_at="fitting") as child:
+        until(lambda: Job.objects.filter(kind="train", state=JobState.RUNNING, stage__startswith="fitting"), child)
     assert answering(shop) == "v1"
     given_up()
 
@@ -154,7 +133,7 @@ def test_a_follower_killed_while_it_publishes_loses_no_label_and_counts_none_twi
             label(inquiry, keys(shop)[0])
             until(blocked, child)  # the file is written, the row that names it is not
             child.kill()
-            child.wait()
+            child.join()
     version = ModelVersion.objects.get()
     assert list((Path(settings.ENSO_ARTIFACTS) / "deltas" / version.manifest_sha).glob("*.delta"))
     assert not Delta.objects.exists()
