@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ANSWERS = declare(
     "counter", "enso_answers",
-    "Decisions by version, step of the cascade (student, encoder; none where both are broken) and outcome (auto, human); stored ones and previews.",
+    "Decisions by version, step of the cascade (student, encoder; none: both broken) and outcome; stored ones and previews.",
     ("project", "model", "step", "decision", "stored"),
 )  # fmt: skip
 REASONS = declare("counter", "enso_answer_reasons", "Why stored inquiries went to a person.", ("project", "reason"))
