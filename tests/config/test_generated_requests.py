@@ -52,6 +52,7 @@ ROUNDS = 2  # the second knows the ids of the first
 OFTEN = {"/api/v1/feedback", "/api/v1/inquiries"}
 VARIANTS = 3
 JSON = "application/json"
+LINES = ("application/x-ndjson", "text/csv", "application/octet-stream")
 HOSTILE: list[Any] = [
     "\x00", "a\x00b", "\ud800", "\U0010ffff\ufffe", "\u202e\u200b", "x" * 9_000, "", " ", "Ａ１＠", None, True, [], {}, [[]],
     0, -1, 2**31, 2**63 - 1, 2**63, 10**40, 10**400, 1e308, float("inf"), float("-inf"), float("nan"), -0.0, 1e-320,
@@ -185,8 +186,8 @@ def ask(world: World, operation: Any, mode: Any, count: int, round_number: int) 
         case.cookies.clear()
         answer = world.send(case, who)
         try:
-            # A stream is taken whatever its lines are: each has its own result.
-            streamed = case.media_type == "application/x-ndjson"
+            # A stream or file is taken whatever its lines are: each has its own result.
+            streamed = case.media_type in LINES
             case.validate_response(
                 answer, checks=[c for c in CHECKS if not streamed or c is not negative_data_rejection]
             )
