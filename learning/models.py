@@ -5,8 +5,31 @@ from __future__ import annotations
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from learning.drift_models import (
+    DriftReference,
+    DriftReport,
+    DriftSettings,
+    DriftState,
+    GuardReport,
+    RetrainingVerdict,
+    Trigger,
+)
 from learning.gates.checks import Checks
 from learning.gates.result import DEFAULTS, Thresholds
+
+__all__ = [
+    "DriftReference",
+    "DriftReport",
+    "DriftSettings",
+    "DriftState",
+    "GateSettings",
+    "GuardReport",
+    "RetrainingVerdict",
+    "RunState",
+    "Snapshot",
+    "TrainingRun",
+    "Trigger",
+]
 
 
 class GateSettings(models.Model):

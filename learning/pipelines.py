@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from feedback import jobs
 from feedback.models import Category, Fold
+from learning import guarding
 from learning.core.export import head_graph
 from learning.core.heads.base import LiveBase
 from learning.core.heads.journal import Change, held_from
 from learning.core.heads.training import TrainedHead
 from learning.datasets import Dataset, collect, encoders_with_labels, take_snapshot
+from learning.drift_jobs import record_guard
 from learning.fitting import SEED, fit
 from learning.gates.judge import metrics
 from learning.judging import judged
@@ -77,7 +79,7 @@ def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) ->
     done = TrainingRun.objects.filter(job=running.job, encoder_sha=encoder_sha).exclude(state=RunState.RUNNING).first()
     if done is not None:
         return {"run": done.pk, "state": done.state}
-    dataset = collect(project_id=running.job.project_id, encoder_sha=encoder_sha)
+    dataset = _guarded(running, collect(project_id=running.job.project_id, encoder_sha=encoder_sha))
     desk = served.desk(running.job.project_id)
     categories = tuple(desk.categories)
     snapshot = take_snapshot(dataset, categories)
@@ -93,6 +95,13 @@ def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) ->
     bundle = export(head, dataset, categories, texts)
     report(0.92, "judging")
     return _judge(running, run, snapshot, dataset, head, bundle)
+
+
+def _guarded(running: jobs.Running, dataset: Dataset) -> Dataset:
+    """The labels with weights under which the model does not learn mostly from itself; what was measured is kept."""
+    weighed, found, ceiling = guarding.guarded(dataset)
+    record_guard(found, running, dataset.encoder_sha, ceiling)
+    return weighed
 
 
 def export(
