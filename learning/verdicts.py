@@ -13,7 +13,7 @@ import numpy as np
 from django.utils import timezone
 
 from feedback import jobs
-from feedback.models import Job, JobState
+from feedback.models import Job, JobState, Project
 from learning import audits
 from learning.audits import Answer
 from learning.core.audit import Estimate
@@ -143,8 +143,32 @@ def _dates(known: Performance, ahead: Forecast | None) -> dict[str, date | None]
 
 
 def act(row: RetrainingVerdict) -> RetrainingVerdict:
-    """Store a verdict and, where it says so, ask for a training with its reason; in the caller's transaction."""
+    """Store a verdict and, where it says so, ask for a training with its reason; in the caller's transaction.
+
+    Verdicts of one project act one after the other, so that two checks at once ask for one training.
+    """
+    Project.objects.select_for_update(no_key=True).get(pk=row.project_id)
+    if row.retrain and _trained_lately(row.project_id):
+        row.retrain, row.reason = False, "cooling down"
     if row.retrain:
-        row.training = jobs.enqueue(kind="train", project_id=row.project_id, params={"reason": row.reason})
+        row.training = _training(row)
     row.save()
     return row
+
+
+def _trained_lately(project_id: int) -> bool:
+    """Whether a training has ended within the cool-down, perhaps since the verdict was computed."""
+    cool_down = timedelta(days=DriftSettings.of(project_id).cool_down_days)
+    trained = last_training(project_id=project_id)
+    return bool(trained and trained.finished_at and trained.finished_at > timezone.now() - cool_down)
+
+
+def _training(row: RetrainingVerdict) -> Job:
+    """The training that waits or runs already, or a new one."""
+    found = Job.objects.filter(project_id=row.project_id, kind="train", state__in=jobs.UNFINISHED).order_by("pk").first()
+    params = {"reason": row.reason}
+    if found is None:
+        return jobs.enqueue(kind="train", project_id=row.project_id, params=params)
+    # One that waits for labels would find that it need not learn; from now on it has a reason of its own.
+    Job.objects.filter(pk=found.pk).exclude(state=JobState.RUNNING).update(params=params)
+    return found
