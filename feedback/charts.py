@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 WIDE, HIGH = 640.0, 220.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 12.0, 30.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 14.0, 30.0
 MOST_TICKS = 6
 SHAPES = ("circle", "square", "triangle", "diamond")
-GAP = 110.0  # between two labels of the horizontal axis, at least
+LETTER = 7.0  # width of a letter of a label, about
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ class Drawing:
     left: str = f"{LEFT:g}"
     right: str = f"{WIDE - RIGHT:g}"
     floor: str = f"{HIGH - BOTTOM:g}"
+    label_left: str = f"{LEFT - 8:g}"
     label_floor: str = f"{HIGH - 8:g}"
 
 
@@ -190,10 +191,10 @@ def ticks(low: float, high: float, most: int = MOST_TICKS) -> list[float]:
 def _across(points: Sequence[Point], scale: Scale, words: Callable[[float], str]) -> tuple[Tick, ...]:
     """As many of the points' own positions as fit, the first and the last among them."""
     known = sorted({p.x for p in points})
-    last = scale.x(known[-1])
+    last, gap = scale.x(known[-1]), 1.5 * LETTER * max(len(words(x)) for x in (known[0], known[-1])) + 16
     chosen = [known[0]]
     for x in known[1:-1]:
-        if scale.x(x) - scale.x(chosen[-1]) >= GAP and last - scale.x(x) >= GAP:
+        if scale.x(x) - scale.x(chosen[-1]) >= gap and last - scale.x(x) >= gap:
             chosen.append(x)
     ends = {known[0]: "start", known[-1]: "end"} if len(known) > 1 else {}
     chosen += known[-1:] if len(known) > 1 else []
@@ -214,7 +215,11 @@ def _line(series: Series, scale: Scale, chart: Chart) -> Line:
 
 def _band(series: Series, scale: Scale) -> str:
     """The interval: an area between its ends, or a bar where there is one point."""
-    held = [(scale.x(p.x), scale.y(p.low), scale.y(p.high)) for p in series.points if p.low is not None and p.high is not None]
+    held = [
+        (scale.x(p.x), scale.y(p.low), scale.y(p.high))
+        for p in series.points
+        if p.low is not None and p.high is not None
+    ]
     if not held:
         return ""
     if len(held) == 1:

@@ -15,26 +15,30 @@ from learning import drift_words, trends
 from learning.models import DriftReport, DriftSettings, GuardReport, RetrainingVerdict
 from serving.models import DecisionRecord
 
-EARLIER = 10
+EARLIER = 8
 WIDEST_Z = 8.0
+PARTS = ("novelty", "novel_density", "cell_shares")  # in the order of the text
 SHOWN_SHARES = 8
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
 
 
 def figures(project: Project, report_id: int | None = None) -> dict[str, Any]:
     """Context of the page's figures; the newest check unless another one of the project is named."""
-    rows = DriftReport.objects.filter(project=project).select_related("reference", "reference__model")
+    rows = DriftReport.objects.filter(project=project).select_related("reference")
     newest = list(rows.order_by("-created_at", "-pk")[:EARLIER])
     report = next((r for r in newest if r.pk == report_id), None) or (
         rows.filter(pk=report_id).first() if report_id else next(iter(newest), None)
     )
-    told = DriftSettings.of(project.pk)
+    told, names = (
+        DriftSettings.of(project.pk),
+        labeling_selectors.category_names(project_id=project.pk, revision=project.revision),
+    )
     verdict = RetrainingVerdict.objects.filter(project=project).order_by("-created_at", "-pk").first()
     guard = GuardReport.objects.filter(project=project).order_by("-created_at", "-pk").first()
     return {
-        "project": project, "told": told, "report": _report(project, report) if report else None, "chart": trends.drift(project),
+        "project": project, "told": told, "report": _report(report, names) if report else None, "chart": trends.drift(project),
         "sentence": _headline(project, report), "verdict": _verdict(verdict, told) if verdict else None,
-        "guard": _guard(guard) if guard else None, "guard_words": drift_words.guard(guard), "alpha_chart": trends.alpha(project),
+        "guard": _guard(guard, names) if guard else None, "guard_words": drift_words.guard(guard), "alpha_chart": trends.alpha(project),
         "earlier": [_earlier(r, report) for r in newest], "job": _job(project), "kinds": trends.FILES,
     }  # fmt: skip
 
@@ -58,20 +62,19 @@ def _earlier(r: DriftReport, shown: DriftReport | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _report(project: Project, r: DriftReport) -> dict[str, Any]:
-    names = labeling_selectors.category_names(project_id=project.pk, revision=project.revision)
+def _report(r: DriftReport, names: dict[str, str]) -> dict[str, Any]:
     return {
         **_earlier(r, r), "row": r, "parts": _parts(r), "detectors": _detectors(r), "slices": _slices(r, names),
         "signals": _signals(r), "shifts": [_shift(s, names) for s in r.shifts], "examples": _examples(r, names),
-        "level": drift_words.chance(r.level), "version": r.reference.model,
+        "level": drift_words.chance(r.level), "size": f"{r.reference.size:,d}",
     }  # fmt: skip
 
 
 def _parts(r: DriftReport) -> list[dict[str, Any]]:
     return [
-        {"name": drift_words.DETECTORS[name][0], "what": drift_words.DETECTORS[name][1], "z": f"{z:+.1f}",
+        {"name": drift_words.DETECTORS[name][0], "what": drift_words.DETECTORS[name][1], "z": drift_words.signed(z),
          "bar": f"{100 * min(max(z, 0.0), WIDEST_Z) / WIDEST_Z:.1f}"}
-        for name, z in r.parts.items()
+        for name in PARTS if (z := r.parts.get(name)) is not None
     ]  # fmt: skip
 
 
@@ -109,7 +112,7 @@ def _shift(s: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     places = [3 + scale * s[k] for k in ("reference", "window")]
     return {
         "name": names.get(s["category"], s["category"]), "before": drift_words.percent(s["reference"]),
-        "now": drift_words.percent(s["window"]), "z": f"{s['z']:+.1f}", "a": f"{places[0]:.1f}", "b": f"{places[1]:.1f}",
+        "now": drift_words.percent(s["window"]), "z": drift_words.signed(s["z"]), "a": f"{places[0]:.1f}", "b": f"{places[1]:.1f}",
         "c": f"{places[1] - 2.5:.1f}", "drifted": abs(s["z"]) >= 3,
     }  # fmt: skip
 
@@ -117,7 +120,9 @@ def _shift(s: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 def _examples(r: DriftReport, names: dict[str, str]) -> list[dict[str, Any]]:
     """Texts that drifted and still exist: an erased one is not shown, nor what it was."""
     ids = [e["inquiry"] for e in r.examples]
-    texts = {str(pk): (text, lo) for pk, text, lo in Inquiry.objects.filter(pk__in=ids).values_list("pk", "text", "locale")}
+    texts = {
+        str(pk): (text, lo) for pk, text, lo in Inquiry.objects.filter(pk__in=ids).values_list("pk", "text", "locale")
+    }
     said = DecisionRecord.objects.filter(inquiry_id__in=ids).values_list("inquiry_id", "category__key", "confidence")
     answers = {str(pk): (names.get(key, key or "–"), round(100 * sure)) for pk, key, sure in said}
     return [
@@ -160,7 +165,12 @@ def decay_chart(v: RetrainingVerdict, told: DriftSettings) -> Chart | None:
         until = min(max(until, (v.expected_on - begun).days + 2), 6 * last + 30)
     curve = tuple(Point(x, _at(d, x)) for x in (until * n / 40 for n in range(41)))
     rows = tuple(
-        ((begun + timedelta(days=p["day"])).isoformat(), f"{p['correct'] / p['n']:.4f}", f"{p['n']:.0f}", f"{_at(d, p['day']):.4f}")
+        (
+            (begun + timedelta(days=p["day"])).isoformat(),
+            f"{p['correct'] / p['n']:.4f}",
+            f"{p['n']:.0f}",
+            f"{_at(d, p['day']):.4f}",
+        )
         for p in d["points"]
     )
     words = _("Acc(t) = %(floor)s + %(gap)s · e^(−%(rate)s t), t in days: half of the loss after %(half)s days.")
@@ -180,15 +190,13 @@ def _at(decay: dict[str, Any], day: float) -> float:
     return float(decay["floor"] + (decay["start"] - decay["floor"]) * math.exp(-decay["rate"] * day))
 
 
-def _guard(g: GuardReport) -> dict[str, Any]:
+def _guard(g: GuardReport, names: dict[str, str]) -> dict[str, Any]:
     gaps = sorted(g.shares, key=lambda k: -abs(g.training_shares.get(k, 0) - g.shares[k]))[:SHOWN_SHARES]
     return {
-        "row": g, "alarms": drift_words.alarms(g), "low": f"{100 * g.lower:.1f}", "width": f"{100 * (g.upper - g.lower):.1f}",
-        "at": f"{100 * g.alpha:.1f}", "bound": f"{100 * g.bound:.1f}", "alpha": drift_words.percent(g.alpha),
+        "row": g, "labels": f"{g.labels:,d}", "alarms": drift_words.alarms(g), "alpha": drift_words.percent(g.alpha),
         "range": f"{drift_words.percent(g.lower)} – {drift_words.percent(g.upper)}", "own": drift_words.percent(g.own),
         "seen": drift_words.percent(g.seen), "copied": None if g.copy_rate is None else drift_words.percent(g.copy_rate),
         "exposure": None if g.exposure is None else drift_words.percent(g.exposure),
         "gain": None if g.eigenvalue is None else f"{g.eigenvalue:.2f}",
-        "shares": [(k, drift_words.percent(g.training_shares.get(k, 0)), drift_words.percent(g.shares[k])) for k in gaps],
+        "shares": [(names.get(k, k), drift_words.percent(g.training_shares.get(k, 0)), drift_words.percent(g.shares[k])) for k in gaps],
     }  # fmt: skip
-

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from feedback.charts import Chart
 from feedback.models import Project
 from feedback.visits import EVERYBODY, LEADS, Visitor, page
+from labeling import selectors as labeling_selectors
 from learning import drift_figures, drift_tasks, simulation, trends
 from learning.models import DriftSettings, GuardReport, RetrainingVerdict
 from learning.polled import polled
@@ -59,7 +60,9 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 class SimulationForm(forms.Form):
     """A loop to be played forward."""
 
-    alpha = forms.FloatField(label=gettext_lazy("α: share the model learns from itself (0–1)"), min_value=0, max_value=0.99)
+    alpha = forms.FloatField(
+        label=gettext_lazy("α: share the model learns from itself (0–1)"), min_value=0, max_value=0.99
+    )
     power = forms.FloatField(
         label=gettext_lazy("How much the model favours the likelier class (1: not at all)"), min_value=0.1, max_value=10
     )
@@ -136,7 +139,8 @@ def drift_simulation(request: HttpRequest, who: Visitor) -> HttpResponse:
 def _simulated(request: HttpRequest, project: Project) -> tuple[SimulationForm, simulation.Setting]:
     """The form, and what to play: what was typed, or what was measured."""
     guard = GuardReport.objects.filter(project=project).order_by("-created_at", "-pk").first()
-    known = simulation.Setting.of(guard, bound=DriftSettings.of(project.pk).alpha_bound)
+    names = labeling_selectors.category_names(project_id=project.pk, revision=project.revision)
+    known = simulation.Setting.of(guard, bound=DriftSettings.of(project.pk).alpha_bound, names=names)
     initial = {name: getattr(known, name) for name in SimulationForm.base_fields}
     if not any(name in request.GET for name in initial):
         return SimulationForm(initial=initial), known

@@ -69,6 +69,10 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}\u00a0%"
 
 
+def signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
 def verdict(v: RetrainingVerdict, *, audited: int) -> str:
     """The verdict with its numbers, as one sentence."""
     known = v.now or {"value": 0.0, "lower": 0.0, "upper": 1.0, "n": 0}
@@ -90,7 +94,9 @@ def verdict(v: RetrainingVerdict, *, audited: int) -> str:
 def alarms(g: GuardReport) -> list[str]:
     """What about the loop needs a person, worst first."""
     words = {
-        "unstable": _("The loop amplifies its own errors: its largest eigenvalue is %(gain)s, and above 1 an error grows."),
+        "unstable": _(
+            "The loop amplifies its own errors: its largest eigenvalue is %(gain)s, and above 1 an error grows."
+        ),
         "alpha": _("The model may be learning mostly from itself: α is %(alpha)s, at most %(upper)s."),
         "exposure": _("What the model trains on and what customers ask differ in %(exposure)s of the class shares."),
         "unmeasured": _("Without blind labels nobody can tell how many suggestions were copied."),
@@ -107,10 +113,23 @@ def guard(g: GuardReport | None) -> str:
         return _("How much the model learns from itself has not been measured yet.")
     figures = {"alpha": percent(g.alpha), "low": percent(g.lower), "high": percent(g.upper), "bound": percent(g.bound)}
     if g.upper < g.bound:
-        return _("%(alpha)s of what the model learns is its own opinion (%(low)s to %(high)s): below the bound of %(bound)s.") % figures
+        return (
+            _(
+                "%(alpha)s of what the model learns is its own opinion (%(low)s to %(high)s): below the bound of %(bound)s."
+            )
+            % figures
+        )
     if g.guarded:
-        return _("Up to %(high)s of the labels may be the model’s own opinion; the training weighed them down to %(bound)s.") % figures
-    return _("Up to %(high)s of the labels may be the model’s own opinion: the bound of %(bound)s does not hold.") % figures
+        return (
+            _(
+                "Up to %(high)s of the labels may be the model’s own opinion; the training weighed them down to %(bound)s."
+            )
+            % figures
+        )
+    return (
+        _("Up to %(high)s of the labels may be the model’s own opinion: the bound of %(bound)s does not hold.")
+        % figures
+    )
 
 
 def checked(n: int) -> str:

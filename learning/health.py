@@ -33,8 +33,14 @@ def figures(who: Visitor) -> dict[str, Any]:
         "enough_audited": selectors.ENOUGH_AUDITED, "auto": selectors.answered_by_model(project_id=pk),
         "kappa": kappa, "shared": shared, "enough_shared": ENOUGH_SHARED,
         "frozen": [_frozen(state) for state in selectors.frozen_heads(project_id=pk)],
-        "maturity": health_words.maturity(selectors.maturity_of(project_id=pk)), "models": _versions(pk), "jobs": [_job(j) for j in jobs],
+        "maturity": health_words.maturity(selectors.maturity_of(project_id=pk)), 
     }  # fmt: skip
+
+
+def work(project: Project) -> dict[str, Any]:
+    """Context of the jobs and the versions."""
+    jobs = selectors.jobs(project_id=project.pk)
+    return {"project": project, "models": _versions(project.pk), "jobs": [_job(j) for j in jobs]}
 
 
 def trends_of(project: Project) -> dict[str, Any]:

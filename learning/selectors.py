@@ -236,11 +236,15 @@ LATELY, LONG = timedelta(days=30), timedelta(days=90)
 def maturity_of(*, project_id: int) -> Maturity:
     """How far the loop runs by itself, from the last thirty days (gates and recoveries: ninety)."""
     now = timezone.now()
-    versions = list(ModelVersion.objects.filter(project_id=project_id).values_list("created_at", "promoted_at", "gates"))
+    versions = list(
+        ModelVersion.objects.filter(project_id=project_id).values_list("created_at", "promoted_at", "gates")
+    )
     gates = [bool(g.get("passed")) for made, _at, found in versions if made > now - LONG for g in found]
     live = [at for _made, at, _found in versions if at is not None]
     found = answered_by_model(project_id=project_id, hours=LATELY.days * 24)
-    days = [recovered / 86_400 for recovered in recoveries(_alarms(project_id, now - LONG), [at.timestamp() for at in live])]
+    days = [
+        recovered / 86_400 for recovered in recoveries(_alarms(project_id, now - LONG), [at.timestamp() for at in live])
+    ]
     return maturity(
         automated=(found.hits, found.n) if found else (0, 0), gates=(sum(gates), len(gates)),
         deployments=sum(at > now - LATELY for at in live) if versions else None, recoveries=days,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +31,17 @@ class Setting:
     rounds: int
     measured: bool  # whether the shares were, or are an example
 
+    @property
+    def beside(self) -> float:
+        """What it is compared with: the bound; where α keeps to it, half of α."""
+        return self.bound if self.alpha > self.bound else self.alpha / 2
+
     @classmethod
-    def of(cls, g: GuardReport | None, *, bound: float) -> Setting:
+    def of(cls, g: GuardReport | None, *, bound: float, names: Mapping[str, str]) -> Setting:
         """As the project was last measured; what was not measured begins with an example."""
         if g is None:
             return cls(EXAMPLE, 0.6, 2.0, bound, 25, measured=False)
-        shares = g.shares or g.training_shares
+        shares = {names.get(key, key): share for key, share in (g.shares or g.training_shares).items()}
         power = 2.0 if g.power is None else round(min(max(g.power, 0.1), 10.0), 2)
         return cls(shares, round(g.alpha, 2), power, bound, 25, measured=bool(g.shares))
 
@@ -61,7 +67,7 @@ def play(given: Setting) -> Outcome:
     names, truth = list(given.shares), np.array(list(given.shares.values()), dtype=float)
     truth = truth / truth.sum()
     model = sharpening(given.power)
-    free, held = (simulate_loop(truth, a, model, given.rounds) for a in (given.alpha, min(given.alpha, given.bound)))
+    free, held = (simulate_loop(truth, a, model, given.rounds) for a in (given.alpha, given.beside))
     k = int(np.abs(free[-1] - truth).argmax())
     return Outcome(
         _chart(names[k], free[:, k], held[:, k], float(truth[k]), given), 100 * float(np.abs(free[-1] - truth).max()),
@@ -74,9 +80,11 @@ def _chart(name: str, free: Floats, held: Floats, truth: float, given: Setting) 
     def series(label: str, values: Floats, tone: str, line: str, shape: str) -> Series:
         return Series(label, tuple(Point(n, float(v)) for n, v in enumerate(values)), tone, line, shape)
 
-    rows = tuple((str(n), f"{a:.4f}", f"{b:.4f}", f"{truth:.4f}") for n, (a, b) in enumerate(zip(free, held, strict=True)))
+    rows = tuple(
+        (str(n), f"{a:.4f}", f"{b:.4f}", f"{truth:.4f}") for n, (a, b) in enumerate(zip(free, held, strict=True))
+    )
     as_it_is = _("at α = %(alpha)s") % {"alpha": f"{given.alpha:.2f}"}
-    bounded = _("held to %(bound)s") % {"bound": f"{given.bound:.2f}"}
+    bounded = _("at α = %(alpha)s") % {"alpha": f"{given.beside:.2f}"}
     return Chart(
         "simulation", _("Share of “%(name)s” in what the model believes") % {"name": name},
         (series(as_it_is, free, "bad", "joined", "triangle"), series(bounded, held, "person", "joined", "square")),
@@ -93,13 +101,17 @@ def words(found: Outcome, given: Setting) -> list[str]:
     """What the picture says, for a reader of the page."""
     figures: dict[str, Any] = {
         "alpha": f"{given.alpha:.2f}", "rounds": given.rounds, "free": f"{found.free:.0f}", "held": f"{found.held:.0f}",
-        "name": found.name, "bound": f"{given.bound:.2f}", "gain": f"{found.gain:.2f}", "critical": f"{found.critical:.2f}",
+        "name": found.name, "beside": f"{given.beside:.2f}", "gain": f"{found.gain:.2f}", "critical": f"{found.critical:.2f}",
     }  # fmt: skip
     first = _("After %(rounds)s trainings at α = %(alpha)s, the share of “%(name)s” is %(free)s points off the truth.")
-    second = _("Held to α = %(bound)s it is %(held)s points off at most.")
+    second = _("At α = %(beside)s it would be at most %(held)s points off.")
     third = (
-        _("A small error grows by %(gain)s with each training: the loop is unstable. It would be stable below α = %(critical)s.")
+        _(
+            "Near the truth a small error becomes %(gain)s of itself with each training: it grows. Below α = %(critical)s it dies out."
+        )
         if found.gain >= 1
-        else _("A small error shrinks to %(gain)s of itself with each training: the loop is stable around the truth.")
+        else _(
+            "Near the truth a small error becomes %(gain)s of itself with each training: it dies out; the model’s own bias stays."
+        )
     )
     return [sentence % figures for sentence in (first, second, third)]

@@ -49,7 +49,9 @@ def _shares(key: str, title: str, tone: str, rows: list[tuple[date, float, float
     """Shares by day with their intervals: (day, successes, trials)."""
     found = [(day, w) for day, hits, n in rows if (w := wilson(hits, n))]
     points = tuple(Point(day.toordinal(), w.value, w.low, w.high) for day, w in found)
-    table = tuple((day.isoformat(), f"{w.value:.4f}", f"{w.low:.4f}", f"{w.high:.4f}", f"{w.n:.0f}") for day, w in found)
+    table = tuple(
+        (day.isoformat(), f"{w.value:.4f}", f"{w.low:.4f}", f"{w.high:.4f}", f"{w.n:.0f}") for day, w in found
+    )
     head = (_("Day"), _("Share"), _("95 % from"), _("to"), _("Count"))
     return Chart(
         key, title, (Series(title, points, tone),), head, table, day_words, percent, bottom=0.0, top=1.0, **more
@@ -97,9 +99,12 @@ def agreement(project: Project) -> Chart:
     head = (_("Week from"), "κ", _("95 % from"), _("to"), _("Items"))
     title = _("Agreement between annotators (Cohen’s κ)")
     limit = (Limit(BANDS[DISAGREEMENTS][0], _("all reviewed below")),) if weeks else ()
-    note = "" if weeks else _("No item has been labeled by two people yet, or all of them got one and the same category.")
+    note = (
+        "" if weeks else _("No item has been labeled by two people yet, or all of them got one and the same category.")
+    )
     return Chart(
-        "agreement", title, (Series(title, points, "person"),), head, rows, day_words, lambda v: f"{v:.1f}", limits=limit, top=1.0,
+        "agreement", title, (Series(title, points, "person"),), head, rows, day_words, lambda v: f"{v:.1f}", limits=limit,
+        bottom=0.0 if all(w["kappa"] >= 0 for w in weeks) else None, top=1.0,
         note=note,
     )  # fmt: skip
 
@@ -118,9 +123,14 @@ def promoters(project: Project) -> Chart:
         (d.isoformat(), f"{n['value']:.1f}", f"{n['interval']['low']:.1f}", f"{n['interval']['high']:.1f}", str(n["n"]))
         for d, n in rows
     )
-    title, note = _("Net promoter score"), "" if rows else _("No customer has answered the question in the last 30 days.")
+    title, note = (
+        _("Net promoter score"),
+        "" if rows else _("No customer has answered the question in the last 30 days."),
+    )
     head = (_("Day"), "NPS", _("95 % from"), _("to"), _("Answers"))
-    return Chart("nps", title, (Series(title, points, "person"),), head, table, day_words, lambda v: f"{v:+.0f}", note=note)
+    return Chart(
+        "nps", title, (Series(title, points, "person"),), head, table, day_words, lambda v: f"{v:+.0f}", note=note
+    )
 
 
 def drift(project: Project) -> Chart:
@@ -130,7 +140,9 @@ def drift(project: Project) -> Chart:
     points = tuple(
         Point(n, min(-math.log10(p), MOST_SURE), shape=SHAPES[DriftState(state)]) for n, (_k, _a, p, _l, state) in enumerate(reports)
     )  # fmt: skip
-    rows = tuple((f"{at:%Y-%m-%d %H:%M}", state, f"{p:.5f}", f"{level:.5f}", str(pk)) for pk, at, p, level, state in reports)
+    rows = tuple(
+        (f"{at:%Y-%m-%d %H:%M}", state, f"{p:.5f}", f"{level:.5f}", str(pk)) for pk, at, p, level, state in reports
+    )
     limit = (Limit(min(-math.log10(reports[-1][3]), MOST_SURE), _("alarm above")),) if reports else ()
     note = _("○ nothing beyond chance · ◇ unusual · △ beyond chance") if reports else _("No check has run yet.")
     title = _("Change: how unlikely by chance")
@@ -150,7 +162,8 @@ def alpha(project: Project) -> Chart:
     found = list(known[:CHECKS])[::-1]
     points = tuple(Point(n, g.alpha, g.lower, g.upper) for n, g in enumerate(found))
     rows = tuple(
-        (f"{g.created_at:%Y-%m-%d %H:%M}", f"{g.alpha:.4f}", f"{g.lower:.4f}", f"{g.upper:.4f}", str(g.labels)) for g in found
+        (f"{g.created_at:%Y-%m-%d %H:%M}", f"{g.alpha:.4f}", f"{g.lower:.4f}", f"{g.upper:.4f}", str(g.labels))
+        for g in found
     )
     limit = (Limit(found[-1].bound, _("bound")),) if found else ()
     note = "" if found else _("The labels have not been measured yet: the first training or drift check does it.")

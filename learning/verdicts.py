@@ -165,7 +165,9 @@ def _trained_lately(project_id: int) -> bool:
 
 def _training(row: RetrainingVerdict) -> Job:
     """The training that waits or runs already, or a new one."""
-    found = Job.objects.filter(project_id=row.project_id, kind="train", state__in=jobs.UNFINISHED).order_by("pk").first()
+    found = (
+        Job.objects.filter(project_id=row.project_id, kind="train", state__in=jobs.UNFINISHED).order_by("pk").first()
+    )
     params = {"reason": row.reason}
     if found is None:
         return jobs.enqueue(kind="train", project_id=row.project_id, params=params)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from labeling import selectors as labeling_selectors
 from labeling.access import AGENTS, EVERYBODY, Visitor, page
-from learning.health import figures, trends_of
+from learning.health import figures, trends_of, work
 from learning.polled import polled
 from serving.models import DecisionRecord
 
@@ -20,13 +20,20 @@ from serving.models import DecisionRecord
 @page(*EVERYBODY)
 def loop(request: HttpRequest, who: Visitor) -> HttpResponse:
     """The whole page; its figures come again from `live` while it is open."""
-    context = {**figures(who), **trends_of(who.project), "poll": reverse("loop-live", args=[who.project.slug])}
+    context = {
+        **figures(who),
+        **trends_of(who.project),
+        **work(who.project),
+        "poll": reverse("loop-live", args=[who.project.slug]),
+    }
     return render(request, "learning/loop.html", context)
 
 
 @page(*EVERYBODY)
 def live(request: HttpRequest, who: Visitor) -> HttpResponse:
     """The figures alone, or 304 where nothing has changed since the caller's ETag."""
+    if request.GET.get("part") == "work":
+        return polled(request, render_to_string("learning/work.html", work(who.project), request=request))
     return polled(request, render_to_string("learning/figures.html", figures(who), request=request))
 
 

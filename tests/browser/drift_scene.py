@@ -17,7 +17,7 @@ NEW = (
     "Why do you need my passport to send a parcel back?",
     "It wants a selfie with my identity card. I will not do that.",
 )
-P_VALUES = (0.62, 0.31, 0.84, 0.44, 0.2, 0.71, 0.55, 0.12, 0.38, 0.047, 0.21, 0.0012, 0.0009, 0.0008)
+P_VALUES = (0.62, 0.31, 0.84, 0.44, 0.2, 0.71, 0.55, 0.12, 0.38, 0.047, 0.21, 0.14, 0.0009, 0.0008)
 
 
 def watch(project: Project) -> DriftReport:
@@ -28,7 +28,8 @@ def watch(project: Project) -> DriftReport:
         upto=now - timedelta(days=15),
     )  # fmt: skip
     ids = [
-        scene.inquire(project, text, locale="ja" if "。" in text else "en", shares={"account": 0.46, "refund": 0.3}).pk for text in NEW
+        scene.inquire(project, text, locale="ja" if "。" in text else "en", shares={"account": 0.46, "refund": 0.3}).pk
+        for text in NEW
     ]
     rows = []
     for n, p in enumerate(P_VALUES):
@@ -80,7 +81,7 @@ def judge(project: Project, now) -> RetrainingVerdict:
     begun = (now - timedelta(days=15)).date()
     points = [{"day": d, "correct": round(40 * (0.83 + 0.09 * 0.93**d)), "n": 40} for d in range(0, 15)]
     return RetrainingVerdict.objects.create(
-        project=project, retrain=False, reason="healthy", critical_in_a_row=3, days_since_training=14.6,
+        project=project, retrain=False, reason="healthy", critical_in_a_row=2, days_since_training=14.6,
         now={"value": 0.874, "lower": 0.84, "upper": 0.903, "n": 300, "effective_n": 300.0, "drawn": 340},
         before={"value": 0.913, "lower": 0.88, "upper": 0.94, "n": 200, "effective_n": 200.0},
         decay={"start": 0.921, "floor": 0.828, "rate": 0.071, "since": begun.isoformat(), "reached": 0.9, "points": points},

@@ -118,7 +118,6 @@ LISTS: dict[str, tuple[str, Grow]] = {
     "exchange": ("/p/shop/exchange", jobs),
     "loop": ("/p/shop/loop", versions),
     "drift": ("/p/shop/drift", checks),
-    "simulation": ("/p/shop/drift/simulation", checks),
     "models": ("/p/shop/models", versions),
     "projects": ("/projects", projects),
 }

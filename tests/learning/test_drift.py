@@ -128,7 +128,9 @@ def test_an_erasure_reaches_the_reference(watched: Project) -> None:
 # Jobs
 
 
-def test_a_check_that_was_killed_goes_on_with_the_report_it_has(watched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_was_killed_goes_on_with_the_report_it_has(
+    watched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     since = known_past(watched)
     arrive(watched, mixed(100), seed=2, since=since)
     real = drift_jobs._judged

@@ -43,7 +43,9 @@ class Command(BaseCommand):
         if not reports:
             self.stdout.write("There are too few texts to compare yet.")
         verdict = RetrainingVerdict.objects.get(job=job_id)
-        self.stdout.write(f"verdict: {verdict.reason}" + (f", training job {verdict.training_id}" if verdict.retrain else ""))
+        self.stdout.write(
+            f"verdict: {verdict.reason}" + (f", training job {verdict.training_id}" if verdict.retrain else "")
+        )
 
     def _rebuild(self, project: Project, report_id: int) -> None:
         from learning import drifting  # scipy is loaded where it is needed
@@ -56,4 +58,6 @@ class Command(BaseCommand):
         except LookupError as error:
             raise CommandError(f"report {report_id} cannot be rebuilt: {error}") from error
         same = "the same figures" if found.same else f"other figures (was p = {row.p_value:.4f})"
-        self.stdout.write(f"report {report_id} rebuilt: statistic {found.statistic:.3f}, p = {found.p_value:.4f}: {same}")
+        self.stdout.write(
+            f"report {report_id} rebuilt: statistic {found.statistic:.3f}, p = {found.p_value:.4f}: {same}"
+        )
