@@ -120,13 +120,21 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Named(Tick):
+    """A limit's line, and where its name stands beside it."""
+
+    x: str = ""
+    dy: str = "-5"
+
+
+@dataclass(frozen=True)
 class Drawing:
     """SVG numbers as strings, never in a locale's own format. ``across`` are ticks of x, ``up`` of y."""
 
     lines: tuple[Line, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
-    limits: tuple[Tick, ...]
+    limits: tuple[Named, ...]
     width: str = f"{WIDE:g}"
     height: str = f"{HIGH:g}"
     left: str = f"{LEFT:g}"
@@ -163,9 +171,21 @@ def draw(chart: Chart) -> Drawing:
     steps = ticks(*_range(chart, points))
     scale = Scale(min(p.x for p in points), max(p.x for p in points), steps[0], steps[-1])
     up = tuple(Tick(_n(scale.y(v)), chart.y_words(v)) for v in steps)
-    limits = tuple(Tick(_n(scale.y(at.value)), at.name) for at in chart.limits)
+    limits = tuple(_limit(at, chart, scale) for at in chart.limits)
     lines = tuple(_line(s, scale, chart) for s in chart.series if s.points)
     return Drawing(lines, _across(points, scale, chart.x_words), up, limits)
+
+
+def _limit(at: Limit, chart: Chart, scale: Scale) -> Named:
+    """A limit and its name, at that end and on that side of the line where the series leave room."""
+    y, ends = scale.y(at.value), []
+    for n in (0, -1):
+        gaps = [scale.y(s.points[n].y) - y for s in chart.series if s.points]
+        ends.append(min(gaps, key=abs))
+    right = abs(ends[1]) > abs(ends[0])
+    above = ends[right] >= 0 or y > HIGH - BOTTOM - 16
+    x, anchor = (WIDE - RIGHT, "end") if right else (LEFT + 4, "start")
+    return Named(_n(y), at.name, anchor, f"{x:g}", "-5" if above else "14")
 
 
 def _range(chart: Chart, points: Sequence[Point]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import math
 from datetime import date, timedelta
 from typing import Any
 
+from django.http import Http404
 from django.utils.translation import gettext as _
 
 from feedback.charts import Chart, Limit, Point, Series
@@ -23,12 +24,12 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
 
 
 def figures(project: Project, report_id: int | None = None) -> dict[str, Any]:
-    """Context of the page's figures; the newest check unless another one of the project is named."""
+    """Context of the page's figures; the newest check unless another one of the project is named. Http404 where it is not."""
     rows = DriftReport.objects.filter(project=project).select_related("reference")
     newest = list(rows.order_by("-created_at", "-pk")[:EARLIER])
-    report = next((r for r in newest if r.pk == report_id), None) or (
-        rows.filter(pk=report_id).first() if report_id else next(iter(newest), None)
-    )
+    report = next(iter(newest), None) if report_id is None else rows.filter(pk=report_id).first()
+    if report is None and report_id is not None:
+        raise Http404(_("There is no such check in this project."))
     told, names = (
         DriftSettings.of(project.pk),
         labeling_selectors.category_names(project_id=project.pk, revision=project.revision),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
 from learning.models import DriftReport, GuardReport, RetrainingVerdict
 
@@ -132,13 +132,9 @@ def guard(g: GuardReport | None) -> str:
     )
 
 
-def checked(n: int) -> str:
-    return ngettext("%(n)s text", "%(n)s texts", n) % {"n": n}
-
-
 def joined(sentences: Sequence[str]) -> str:
     """Sentences one after the other, with a space where the language has one."""
-    return _(" ").join(sentences)
+    return ("" if (get_language() or "").startswith("ja") else " ").join(sentences)
 
 
 def chance(p: float) -> str:

@@ -33,7 +33,7 @@ def figures(who: Visitor) -> dict[str, Any]:
         "enough_audited": selectors.ENOUGH_AUDITED, "auto": selectors.answered_by_model(project_id=pk),
         "kappa": kappa, "shared": shared, "enough_shared": ENOUGH_SHARED,
         "frozen": [_frozen(state) for state in selectors.frozen_heads(project_id=pk)],
-        "maturity": health_words.maturity(selectors.maturity_of(project_id=pk)), 
+        "maturity": health_words.maturity(selectors.maturity_of(project_id=pk)),
     }  # fmt: skip
 
 

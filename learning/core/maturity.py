@@ -89,7 +89,7 @@ def recoveries(alarms: Sequence[float], deployments: Sequence[float]) -> list[fl
     found: list[float] = []
     recovered = float("-inf")
     for alarm in sorted(alarms):
-        if alarm < recovered:
+        if alarm <= recovered:
             continue
         after = [d for d in deployments if d >= alarm]
         if not after:

@@ -79,7 +79,7 @@ SHIFTS = [
 
 def judge(project: Project, now) -> RetrainingVerdict:
     begun = (now - timedelta(days=15)).date()
-    points = [{"day": d, "correct": round(40 * (0.83 + 0.09 * 0.93**d)), "n": 40} for d in range(0, 15)]
+    points = [{"day": d, "correct": round(40 * (0.83 + 0.09 * 0.93**d)), "n": 40} for d in range(15)]
     return RetrainingVerdict.objects.create(
         project=project, retrain=False, reason="healthy", critical_in_a_row=2, days_since_training=14.6,
         now={"value": 0.874, "lower": 0.84, "upper": 0.903, "n": 300, "effective_n": 300.0, "drawn": 340},

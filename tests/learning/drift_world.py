@@ -41,7 +41,8 @@ def arrive(
     x = points(topics, np.random.default_rng(seed))
     made = Inquiry.objects.bulk_create(
         Inquiry(
-            id=uuid.uuid5(uuid.NAMESPACE_OID, f"{seed}-{n}"), project=project, text=f"topic {t} no {n} of {seed}", request_sha=b"0" * 32, locale=locale,
+            id=uuid.uuid5(uuid.NAMESPACE_OID, f"{seed}-{n}"), project=project, text=f"topic {t} no {n} of {seed}", request_sha=b"0" * 32,
+            locale=locale,
             customer=customer, group_sha=b"0" * 16, fold=Fold.TRAIN, status="answered", received_at=since + timedelta(seconds=n),
         )
         for n, t in enumerate(topics)

@@ -162,9 +162,14 @@ def test_a_check_that_was_taken_over_writes_nothing(watched: Project) -> None:
     found = drifting.check(project_id=watched.pk, encoder_sha=encoder_sha())
     assert found is not None
     Job.objects.update(token="00000000-0000-0000-0000-000000000000")
-    with pytest.raises(jobs.Fenced), transaction.atomic():
-        running.hold()
-        drifting.report(found, trigger="hand", job=running.job)
+
+    def write() -> None:
+        with transaction.atomic():
+            running.hold()
+            drifting.report(found, trigger="hand", job=running.job)
+
+    with pytest.raises(jobs.Fenced):
+        write()
     assert not DriftReport.objects.exists()
 
 
