@@ -190,6 +190,8 @@ ENSO_ENCODERS = Path(env.str("ENSO_ENCODERS", str(HOME / "encoders")))
 # The encoder for texts without kana or han; those take the n-gram encoder.
 ENSO_ENCODER = env.str("ENSO_ENCODER", "all-MiniLM-L6-v2-int8")
 ENSO_MODEL_POLL_SECONDS = env.float("ENSO_MODEL_POLL_SECONDS", 1.0)
+# Memory in MB that a training may take: beyond it, it fails and says so, before the machine's other processes suffer. 0: no limit.
+ENSO_LEARNER_MEMORY_MB = env.int("ENSO_LEARNER_MEMORY_MB", 4096)
 # Rated comments after which the head that reads comments is learned anew (every night in any case).
 ENSO_SENTIMENT_PAIRS = env.int("ENSO_SENTIMENT_PAIRS", 50)
 # Votes on shown replies after which the reply policy is learned anew (every night in any case).

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 HEARTBEAT_SECONDS = 3.0
 LOST_AFTER = timedelta(seconds=15)
+LEAST_PROGRESS = 0.05  # below, the time that a job still takes is a guess
 RESEND_AFTER = timedelta(seconds=20)
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
 
@@ -227,6 +228,13 @@ def cancel(job_id: int) -> bool:
     if waiting.update(state=JobState.CANCELLED, finished_at=Now()):
         return True
     return bool(Job.objects.filter(pk=job_id, state=JobState.RUNNING).update(cancel_requested=True))
+
+
+def remaining(job: Job) -> timedelta | None:
+    """How long a running job will still take if it goes on as fast as until now; None while there is too little to tell."""
+    if job.state != JobState.RUNNING or job.started_at is None or job.progress < LEAST_PROGRESS:
+        return None
+    return (timezone.now() - job.started_at) * ((1.0 - job.progress) / job.progress)
 
 
 def sweep() -> int:

@@ -34,7 +34,7 @@ from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
 from learning.models import DriftReference, DriftReport
-from serving.models import DecisionRecord, ModelVersion, PolicyVersion, Rollout
+from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -158,8 +158,10 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "predict": {"POST": key("inquiries:write")},
     "predict-batch": {"POST": key("inquiries:write")},
     "models": {"GET": MEMBERS | key("labels:read")},
-    "model-promote": {"POST": key("models:admin")},
-    "model-rollback": {"POST": key("models:admin")},
+    "model": {"GET": MEMBERS | key("labels:read")},
+    "model-promote": {"POST": LEADS | key("models:admin")},
+    "model-rollback": {"POST": LEADS | key("models:admin")},
+    "model-alias": {"PUT": LEADS | key("models:admin"), "DELETE": LEADS | key("models:admin")},
     "policies": {"GET": MEMBERS | key("labels:read")},
     "policy-rollback": {"POST": LEADS | key("models:admin")},
     "rollouts": {"GET": MEMBERS | key("labels:read")},
@@ -276,6 +278,7 @@ def make_site(slug: str, name: str) -> Site:
     model = ModelVersion.objects.create(
         project=project, number=1, encoder_sha="e" * 64, manifest_sha="m" * 64, kind=name
     )
+    Alias.objects.create(project=project, name="champion", model=model)
     job = jobs.enqueue(kind="train", project_id=project.pk)
     file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
     made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
@@ -301,7 +304,7 @@ def make_site(slug: str, name: str) -> Site:
         "category_id": category.pk, "webhook_id": hook.pk, "notice_id": notice.pk, "batch_id": batch.pk,
         "finding_id": finding.pk, "user_id": author.pk, "key_id": api_key.pk, "action": "pause", "uidb64": "MA", "token": "x",
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
-        "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold",
+        "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold", "alias": "champion",
         "report_id": report.pk, "chart": "drift", "kind": "csv",
     }  # fmt: skip
     return Site(project, objects)

@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('feedback', '0070_reply_expiry'),
-        ('learning', '0021_snapshot_successor'),
+        ('learning', '0046_training'),
         ('serving', '0060_policies'),
     ]
 
