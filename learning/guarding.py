@@ -57,7 +57,7 @@ class Source:
     @property
     def maybe_own(self) -> NDArray[np.bool_]:
         """The model's own answers, and labels that agree with a suggestion their author saw: which were copied is not known."""
-        return (self.origin == Origin.OWN) | ((self.origin == Origin.SEEN) & self.agrees)
+        return np.asarray((self.origin == Origin.OWN) | ((self.origin == Origin.SEEN) & self.agrees), dtype=bool)
 
     def labels(self, weight: Floats) -> Labels:
         """Those outside the train fold take part in the comparison with weight 0."""

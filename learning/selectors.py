@@ -36,8 +36,8 @@ ENOUGH_AUDITED = 30
 class Wilson:
     """A share with its 95 % interval (Wilson 1927), which stays within [0, 1] and holds for small counts."""
 
-    hits: int
-    n: int
+    hits: float
+    n: float
     value: float
     low: float
     high: float
@@ -56,8 +56,8 @@ class Wilson:
         }
 
 
-def wilson(hits: int, n: int) -> Wilson | None:
-    """None without any observation.
+def wilson(hits: float, n: float) -> Wilson | None:
+    """None without any observation. Counts may be fractional: effective ones of a weighted sample.
 
     >>> w = wilson(8, 10); round(w.low, 3), round(w.high, 3)
     (0.49, 0.943)

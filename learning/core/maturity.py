@@ -47,7 +47,7 @@ class Maturity:
 
 
 def maturity(
-    *, automated: tuple[int, int], gates: tuple[int, int], deployments: int | None, recoveries: Sequence[float]
+    *, automated: tuple[float, float], gates: tuple[float, float], deployments: int | None, recoveries: Sequence[float]
 ) -> Maturity:
     """``automated`` and ``gates`` are (successes, trials); ``deployments`` in thirty days, None before any version; ``recoveries``
     in days, one for each alarm that a new version followed.
@@ -65,9 +65,9 @@ def maturity(
     return Maturity(aspects, round(100 * sum(levels) / (LEVELS * len(levels))) if levels else None)
 
 
-def _share(name: str, counted: tuple[int, int], bounds: Sequence[float]) -> Aspect:
+def _share(name: str, counted: tuple[float, float], bounds: Sequence[float]) -> Aspect:
     hits, n = counted
-    return _aspect(name, hits / n if n else None, bounds, n)
+    return _aspect(name, hits / n if n else None, bounds, round(n))
 
 
 def _aspect(name: str, value: float | None, bounds: Sequence[float], n: int) -> Aspect:

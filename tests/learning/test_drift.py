@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from celery.contrib.testing.worker import start_worker
+from celery.signals import task_postrun
 from django.db import connection, transaction
 from django.utils import timezone
 
+from config.celery import app
 from feedback import jobs
 from feedback.models import Inquiry, Job, OutboxEvent, Project
 from labeling.models import Label
 from learning import drift_jobs, drifting, evidence, verdicts
-from learning.drift_tasks import ask, due
+from learning.drift_tasks import ask, due, schedule_drift
 from learning.erasure import erase_customer
 from learning.models import DriftReference, DriftReport, DriftSettings, GuardReport, RetrainingVerdict
 from serving.models import Embedding
@@ -185,6 +190,27 @@ def test_checks_are_due_with_enough_inquiries_and_then_with_new_ones(watched: Pr
     assert due(project_id=watched.pk) is None
     DriftReport.objects.update(created_at=timezone.now() - timedelta(hours=25))
     assert due(project_id=watched.pk) == "daily"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_beat_wakes_a_check_that_celery_carries_out(watched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    since = known_past(watched, 240)
+    arrive(watched, mixed(60, new=20), seed=2, since=since)
+    queue, done = f"learn-{uuid.uuid4().hex}", threading.Event()  # other tests' messages are not ours
+    monkeypatch.setitem(jobs._kinds, "drift", jobs.Kind(jobs._kinds["drift"].handler, queue))
+
+    def ended(sender: Any = None, **_: Any) -> None:
+        if sender.name == "feedback.run_job":
+            done.set()
+
+    task_postrun.connect(ended)
+    with start_worker(app, pool="solo", perform_ping_check=False, queues=[queue], shutdown_timeout=60):
+        assert schedule_drift() == 1
+        assert done.wait(120)
+    task_postrun.disconnect(ended)
+    assert Job.objects.get(kind="drift").state == "done"
+    report = DriftReport.objects.get()
+    assert (report.trigger, report.state) == ("inquiries", "critical")
 
 
 # Verdicts
