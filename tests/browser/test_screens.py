@@ -15,7 +15,7 @@ from django.utils.http import urlsafe_base64_encode
 from playwright.sync_api import Page
 
 from feedback.models import Project, User
-from tests.browser import scene
+from tests.browser import drift_scene, scene
 from tests.browser.conftest import NARROW, WIDE
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -42,6 +42,7 @@ def busy(shop: Project, people: dict[str, User]) -> Project:
     scene.fill_queue(shop)
     scene.make_keys(shop)
     scene.make_webhooks(shop)
+    drift_scene.watch(shop)
     return shop
 
 
@@ -56,6 +57,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "escalations": ("agent", "/p/shop/cases", ".shares"),
     "case-resolved": ("agent", "/p/shop/cases?view=resolved", ".said-by.person"),
     "loop": ("lead", "/p/shop/loop", ".strip"),
+    "drift": ("lead", "/p/shop/drift", ".texts"),
+    "simulation": ("annotator", "/p/shop/drift/simulation", ".chart"),
     "models": ("lead", "/p/shop/models", ".trial .chart"),
     "quality": ("lead", "/p/shop/quality", ".quality"),
     "categories": ("lead", "/p/shop/categories", ".list"),
