@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True, specname="pytest_collection_modifyitems")
-def mark_what_asks_a_server(items: list[pytest.Item]) -> None:
+def pytest_mark_what_asks_a_server(items: list[pytest.Item]) -> None:
     """Before `-m` looks for the marker."""
     for item in items:
         if DATABASE & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("django_db"):
@@ -65,7 +65,7 @@ def mark_what_asks_a_server(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
-def begin_with_what_takes_long(items: list[pytest.Item]) -> None:
+def pytest_begin_with_what_takes_long(items: list[pytest.Item]) -> None:
     """Workers take whole files in this order: a long one at the end would keep one of them busy alone."""
     if WORKER:
         long = {

@@ -104,14 +104,16 @@ def look_at(page: Page, screen: str, language: str) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("half", [0, 1])
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_axe_finds_no_fault_on_any_screen(
-    language: str, busy: Project, people: dict[str, User], visit: Callable[..., Any]
+    language: str, half: int, busy: Project, people: dict[str, User], visit: Callable[..., Any]
 ) -> None:
-    """One scene and one window per person for all screens: making them anew for each would be most of the test."""
+    """One scene and one window per person for many screens: making them anew for each would be most of the test."""
     windows: dict[str | None, Any] = {}
     wrong = {}
-    for screen, (who, path, ready) in SCREENS.items():
+    for screen in list(SCREENS)[half::2]:
+        who, path, ready = SCREENS[screen]
         if who not in windows:
             windows[who] = visit(people[who] if who else None, theme="light", language=language)
         windows[who].page.emulate_media(color_scheme="light", reduced_motion="reduce")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from feedback import jobs
-from feedback.models import Fold, JobState, Project
+from feedback.models import Fold, Inquiry, JobState, Project
 from labeling.models import Label, LabelTask
 from learning import fitting, pipelines
 from learning.models import Snapshot, TrainingRun
@@ -90,7 +90,11 @@ def test_each_language_gets_the_head_of_its_encoder(desk, add_labels, train):
 
 @pytest.mark.usefixtures("small_heads")
 def test_a_worse_model_is_stopped_by_the_gate_and_the_old_one_stays(desk, add_labels, train, monkeypatch):
-    add_labels(desk, 250)
+    add_labels(desk, 200)
+    # The gates need evidence: half of the labels is more than their own fold would hold.
+    ids = list(Inquiry.objects.order_by("pk").values_list("pk", flat=True))
+    Inquiry.objects.filter(pk__in=ids[:100]).update(fold=Fold.TRAIN)
+    Inquiry.objects.filter(pk__in=ids[100:]).update(fold=Fold.TEST)
     train(desk)
     real = pipelines.fit
 
