@@ -52,9 +52,12 @@ def _array(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
 
 def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes) -> HttpResponse:
     """Each line on its own: the good ones are stored, and each bad one is answered with its error and field."""
-    lines = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
-    _admit(request, principal, len(lines))
-    numbers, events, bad = _all_good(body, len(lines), rules) or _sorted_out(lines, rules)
+    count = _one_on_each(body)
+    lines = [] if count else [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
+    _admit(request, principal, count or len(lines))
+    numbers, events, bad = _all_good(body, count, rules) or _sorted_out(
+        lines or list(enumerate(body.splitlines(), 1)), rules
+    )
     receipts = _record(principal, events)
     results = [LineOut(number, r.id, r.result) for number, r in zip(numbers, receipts, strict=True)]
     if bad:
@@ -63,16 +66,24 @@ def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
     return json_response(LinesOut(results, counts), status=201 if counts["stored"] else 200)
 
 
-def _all_good(body: bytes, lines: int, rules: Rules) -> tuple[Sequence[int], list[NewEvent], list[LineOut]] | None:
-    """Every line at once, where each is one event and none is blank or bad; None where they must be taken one by one.
+def _one_on_each(body: bytes) -> int:
+    """How many lines there are, where each looks like one object; 0 where they must be looked at one by one.
 
-    Between "}" and "{" a newline stands between two events and nowhere else, so as many events as lines are one on each.
+    In valid JSON a newline between "}" and "{" stands between two values and nowhere else.
     """
-    if body.count(b"}\n{") != lines - 1 or body.count(b"\n") != lines - (not body.endswith(b"\n")):
+    if b"\r" in body or not body.startswith(b"{"):
+        return 0
+    between, newlines = body.count(b"}\n{"), body.count(b"\n")
+    return between + 1 if newlines == between + body.endswith(b"}\n") and body.endswith((b"}", b"}\n")) else 0
+
+
+def _all_good(body: bytes, count: int, rules: Rules) -> tuple[Sequence[int], list[NewEvent], list[LineOut]] | None:
+    """Every line at once; None where one is bad, or holds more than one event."""
+    if not count:
         return None
     try:
         given = _one.decode_lines(body)
-        return (range(1, lines + 1), [checked(e, rules) for e in given], []) if len(given) == lines else None
+        return (range(1, count + 1), [checked(e, rules) for e in given], []) if len(given) == count else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Problem):
         return None
 

@@ -28,6 +28,8 @@ _COLUMNS = (
 )  # fmt: skip
 _COPY = f"COPY feedback_event ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 _OWN = struct.Struct("!i16siqi32sid")  # id, occurred_at, request_sha and weight, each after its length
+# A reference has up to 200 characters of up to four bytes.
+_SIZES = [struct.pack("!i", size) for size in range(801)]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Inquiries by name, and a row of NULLs where an event of the sample is stored.
 _LOOK = f"""
@@ -146,28 +148,23 @@ def _rows(batch: Batch, inquiries: dict[str, bytes]) -> bytes:
     joined = {r: binary.text(r) + binary.raw(pk) for r, pk in inquiries.items()}
     kinds = {kind: binary.text(kind) for kind in {e.kind for e in batch.events}}
     empty, texts = binary.text(""), {i: binary.text(text) for i, text in batch.texts.items()}
-    own, micros, text, float8, events, ids = (
-        _OWN.pack,
-        binary.microseconds,
-        binary.text,
-        binary.float8,
-        batch.events,
-        batch.raw_ids,
-    )
+    own, micros, float8, events, ids = _OWN.pack, binary.microseconds, binary.float8, batch.events, batch.raw_ids
     names = [e.event_id or "" for e in events]
     parts = [binary.HEADER]
     for i in sorted(range(len(events)), key=names.__getitem__):
         e = events[i]
-        at = e.occurred_at
+        at, name, customer = e.occurred_at, names[i].encode(), e.customer.encode()
         then = received if at is None or at > latest else micros(at)
         parts += (
             same,
             own(16, ids[i], 8, then, 32, e.request_sha, 8, e.weight),
             float8(e.value),
-            joined.get(e.inquiry_ref) or text(e.inquiry_ref) + binary.NULL,
+            joined.get(e.inquiry_ref) or binary.text(e.inquiry_ref) + binary.NULL,
             kinds[e.kind],
-            text(e.event_id),
-            text(e.customer),
+            _SIZES[len(name)] if name else binary.NULL,  # an event_id has a character, or there is none
+            name,
+            _SIZES[len(customer)],
+            customer,
             texts.get(i, empty),
         )
     parts.append(binary.TRAILER)
