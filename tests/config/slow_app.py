@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ PLACE = Path(os.environ.get("SLOW_APP", "."))
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    (PLACE / "begun").touch()
+    (PLACE / f"begun-{uuid.uuid4().hex}").touch()
     while not (PLACE / "end").exists():
         time.sleep(0.01)
     start_response("200 OK", [("Content-Type", "text/plain")])
