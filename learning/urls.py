@@ -1,13 +1,26 @@
-"""The pages of learning/, and the fragments that pages further left show."""
+"""The endpoints and pages of learning/, and the fragments that pages further left show."""
 
 from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from learning import views
+from learning import drift_api, drift_pages, views
+
+endpoints: list[URLPattern | URLResolver] = [
+    path("drift", drift_api.DriftReports.as_view(), name="drift-reports"),
+    path("drift/<int:report_id>", drift_api.OneDriftReport.as_view(), name="drift-report"),
+    path("drift/verdicts", drift_api.Verdicts.as_view(), name="drift-verdicts"),
+    path("drift/guard", drift_api.Guard.as_view(), name="loop-guard"),
+]
 
 pages: list[URLPattern | URLResolver] = [
     path("loop", views.loop, name="loop"),
     path("loop/live", views.live, name="loop-live"),
+    path("drift", drift_pages.drift, name="drift"),
+    path("drift/live", drift_pages.drift_live, name="drift-live"),
+    path("drift/check", drift_pages.drift_check, name="drift-check"),
+    path("drift/settings", drift_pages.drift_settings, name="drift-settings"),
+    path("drift/simulation", drift_pages.drift_simulation, name="drift-simulation"),
+    path("charts/<slug:chart>.<slug:kind>", drift_pages.chart, name="chart"),
     path("inquiries/<uuid:inquiry_id>/decision", views.decision, name="decision"),
 ]
