@@ -25,6 +25,28 @@ SELECT p.slug, count(*) FROM learning_trainingrun r JOIN feedback_project p ON p
 WHERE r.state = 'rejected' AND r.created_at > now() - interval '1 day' GROUP BY 1
 """
 
+DRIFT = declare("gauge", "enso_drift_state", "The last check: 0 steady, 1 warning, 2 critical.", ("project", "encoder"))
+DRIFT_P = declare(
+    "gauge", "enso_drift_p_value", "Of the last check's test.", ("project", "encoder"), unit="percentunit"
+)
+DRIFT_AGE = declare(
+    "gauge", "enso_drift_checked_seconds", "Since when nobody has checked.", ("project", "encoder"), unit="s"
+)
+_DRIFT = """
+SELECT DISTINCT ON (r.project_id, r.encoder_sha) p.slug, left(r.encoder_sha, 8),
+    CASE r.state WHEN 'critical' THEN 2 WHEN 'warning' THEN 1 ELSE 0 END, r.p_value, extract(epoch FROM now() - r.created_at)
+FROM learning_driftreport r JOIN feedback_project p ON p.id = r.project_id WHERE p.archived_at IS NULL
+ORDER BY r.project_id, r.encoder_sha, r.created_at DESC
+"""
+
+
+@gauges("drift", seconds=60.0)
+def drift() -> Iterator[Sample]:
+    for slug, encoder, state, p, age in rows(_DRIFT):
+        yield DRIFT, (slug, encoder), float(state)
+        yield DRIFT_P, (slug, encoder), float(p)
+        yield DRIFT_AGE, (slug, encoder), float(age)
+
 
 @gauges("learning", seconds=60.0)
 def learning() -> Iterator[Sample]:

@@ -134,6 +134,8 @@ def symptoms() -> list[Document]:
         alert("EnsoAccuracyLow", 'max by (project) (enso_audit_accuracy{bound="high"}) < 0.85 and on (project) '
               "max by (project) (enso_audit_answers) >= 200", "page", "Answers are worse than they may be",
               "Even the upper bound of the audited accuracy of {{ $labels.project }} is {{ $value | humanizePercentage }}.", hold="10m"),
+        alert("EnsoDrifts", "max by (project, encoder) (enso_drift_state) == 2", "ticket", "What customers write has changed",
+              "The last check of {{ $labels.project }} is beyond chance: a lead, the audited accuracy is the verdict."),
         alert("EnsoLabelsFrozen", "max by (project, model) (enso_model_frozen) == 1", "ticket", "Live labels are held back",
               "The guard set of {{ $labels.project }} fell: look at its page Loop, then thaw or retrain.", hold="15m"),
         alert("EnsoTrainingsRejected", "max by (project) (enso_trainings_rejected) >= 3", "ticket", "Versions keep failing their gates",
@@ -153,7 +155,7 @@ def rules() -> Document:
 
 BOARDS = {
     "service": ("Enso: service", ("enso_http", "enso_metrics", "enso_request_log")),
-    "models": ("Enso: models", ("enso_answer", "enso_model", "enso_rollout", "enso_audit", "enso_labels", "enso_trainings",
+    "models": ("Enso: models", ("enso_answer", "enso_model", "enso_rollout", "enso_audit", "enso_labels", "enso_trainings", "enso_drift",
                                 "enso_escalations_opened")),
     "people": ("Enso: people", ("enso_queue", "enso_escalations", "enso_annotators")),
     "background": ("Enso: background", ("enso_jobs", "enso_outbox", "enso_webhook", "enso_feedback")),
