@@ -45,7 +45,7 @@ WITHIN = {
     "keys": "categories", "audit": "categories", "webhook-list": "categories", "webhook-action": "categories",
     "exchange": "categories", "exchange-import": "categories", "exchange-export": "categories",
     "exchange-faults": "categories", "my-work": "desk",
-    "rollout-settings": "model-versions",
+    "rollout-settings": "model-versions", "model-page": "model-versions", "models-compare": "model-versions",
 }  # fmt: skip
 YEAR_SECONDS = 365 * 86_400
 

@@ -58,6 +58,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "case-resolved": ("agent", "/p/shop/cases?view=resolved", ".said-by.person"),
     "loop": ("lead", "/p/shop/loop", ".strip"),
     "models": ("lead", "/p/shop/models", ".trial .chart"),
+    "model": ("lead", "/p/shop/models/1", ".lineage svg"),
+    "models-compare": ("lead", "/p/shop/models/compare", ".sides"),
     "quality": ("lead", "/p/shop/quality", ".quality"),
     "categories": ("lead", "/p/shop/categories", ".list"),
     "category": ("lead", "/p/shop/categories/FIRST", ".reply-row"),

@@ -114,6 +114,7 @@ LISTS: dict[str, tuple[str, Grow]] = {
     "exchange": ("/p/shop/exchange", jobs),
     "loop": ("/p/shop/loop", versions),
     "models": ("/p/shop/models", versions),
+    "models-compare": ("/p/shop/models/compare", versions),
     "projects": ("/projects", projects),
 }
 
