@@ -23,13 +23,13 @@ def model_card(version: ModelVersion) -> str:
     run = TrainingRun.objects.filter(model=version).select_related("snapshot").first()
     parts = [
         f"# {version.project.name} v{version.number}",
-        f"A {version.kind} head over frozen text embeddings. It sorts customer inquiries of the project "
-        f"`{version.project.slug}` into its categories and says how sure it is. Stage: **{version.stage}**.",
+        (f"A {version.kind} head over frozen text embeddings. It sorts customer inquiries of the project "
+        f"`{version.project.slug}` into its categories and says how sure it is. Stage: **{version.stage}**."),
         *_barred(version),
         "## Intended use",
-        "Routing of inquiries in this project's languages and categories. Answers below the project's confidence threshold, "
+        ("Routing of inquiries in this project's languages and categories. Answers below the project's confidence threshold, "
         "in high-risk categories, or to angry customers go to a person. It is not meant for other projects, for decisions "
-        "about people, or for texts that are no inquiries.",
+        "about people, or for texts that are no inquiries."),
         "## Measured",
         _metrics(version.metrics),
         "Figures are of the test fold: labels that no head has trained on. Brackets are 95 % intervals.",
@@ -41,9 +41,9 @@ def model_card(version: ModelVersion) -> str:
         "## History",
         _history(version),
         "## Limits",
-        "Trained on labels of this project alone; categories with few labels are known from their texts. Probabilities were "
+        ("Trained on labels of this project alone; categories with few labels are known from their texts. Probabilities were "
         "calibrated on past inquiries and are trusted as long as the drift checks are quiet. Between two trainings the head follows "
-        "new labels (its delta number is recorded with each answer); the figures above are of the version as it was trained.",
+        "new labels (its delta number is recorded with each answer); the figures above are of the version as it was trained."),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -57,20 +57,20 @@ def dataset_card(snapshot: Snapshot) -> str:
     rows = manifest["labels"]
     parts = [
         f"# Snapshot {snapshot.sha256[:12]}",
-        f"{len(rows)} labels and {len(manifest.get('pool', []))} unlabeled inquiries of the project `{snapshot.project.slug}`, "
-        f"read by the encoder `{snapshot.encoder_sha[:12]}`, taken {snapshot.created_at:%Y-%m-%d %H:%M} UTC.",
+        (f"{len(rows)} labels and {len(manifest.get('pool', []))} unlabeled inquiries of the project `{snapshot.project.slug}`, "
+        f"read by the encoder `{snapshot.encoder_sha[:12]}`, taken {snapshot.created_at:%Y-%m-%d %H:%M} UTC."),
         *_succeeded(snapshot),
         "## Composition",
         _composition(manifest["categories"], rows, manifest.get("guidelines", {})),
         "## Collection and labeling",
-        "Inquiries that customers sent, masked when they were stored. Labels are what annotators agreed on, what experts, agents or "
+        ("Inquiries that customers sent, masked when they were stored. Labels are what annotators agreed on, what experts, agents or "
         "imports decided. Each inquiry got its fold by a hash of its near-duplicate group when it was stored: test and calibrate "
-        "train nothing.",
+        "train nothing."),
         "## Weights",
         _weights(rows),
         "## Privacy",
-        "The snapshot holds ids, categories, weights and hashes, no text and no embedding of a customer. An erasure writes a "
-        "successor without the customer.",
+        ("The snapshot holds ids, categories, weights and hashes, no text and no embedding of a customer. An erasure writes a "
+        "successor without the customer."),
         "## Identity",
         _table(("what", "value"), [("SHA-256", f"`{snapshot.sha256}`"), ("format", manifest["format"])]),
     ]  # fmt: skip

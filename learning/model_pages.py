@@ -41,11 +41,12 @@ def model(request: HttpRequest, who: Visitor, number: int) -> HttpResponse:
     kinds = {n.id: KINDS[n.kind] for n in graph.nodes}
     names = {n.id: n.name for n in graph.nodes}
     run = TrainingRun.objects.filter(model=version).select_related("snapshot").first()
+    packages = sorted(run.environment.get("packages", {}).items()) if run else []
     context = {
         "project": who.project, "v": version, "run": run, "picture": picture, "accuracy": _percents(version.metrics),
         "boxes": [{"box": b, "kind": KINDS[b.node.kind], "own": b.node.kind == "version"} for b in picture.boxes],
         "edges": [(kinds[e.source], names[e.source], ROLES[e.role], kinds[e.target], names[e.target]) for e in graph.edges],
-        "settings": plain(run.hyperparameters) if run else [], "packages": sorted(run.environment.get("packages", {}).items()) if run else [],
+        "settings": plain(run.hyperparameters) if run else [], "packages": packages,
         "aliases": sorted(a.name for a in version.aliases.all()), "failed": sum(not g.get("passed") for g in version.gates),
     }  # fmt: skip
     return render(request, "learning/model.html", context)
