@@ -26,7 +26,7 @@ KINDS = {
 }  # fmt: skip
 ROLES = {
     "data": gettext_lazy("gave labels to"), "embeddings": gettext_lazy("read the texts of"), "environment": gettext_lazy("computed"),
-    "hyper-parameters and seed": gettext_lazy("were used by"), "weights": gettext_lazy("made"),
+    "hyper-parameters and seed": gettext_lazy("were used by"), "weights": gettext_lazy("made the weights of"),
     "served before": gettext_lazy("served before"), "compared with": gettext_lazy("was compared with"),
     "after an erasure": gettext_lazy("became, after an erasure,"),
 }  # fmt: skip
