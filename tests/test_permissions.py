@@ -33,6 +33,7 @@ from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
+from learning.models import Snapshot, TrainingRun
 from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
 
@@ -276,6 +277,8 @@ def make_site(slug: str, name: str) -> Site:
     )
     Alias.objects.create(project=project, name="champion", model=model)
     job = jobs.enqueue(kind="train", project_id=project.pk)
+    snapshot = Snapshot.objects.create(project=project, encoder_sha="e" * 64, sha256="s" * 64, labels=1)
+    TrainingRun.objects.create(project=project, job=job, encoder_sha="e" * 64, snapshot=snapshot, model=model)
     file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
     made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
     Job.objects.filter(pk=made.pk).update(result={"file": file.pk})

@@ -26,7 +26,7 @@ def test_a_naive_network_forgets_and_each_remedy_keeps_more(world: World) -> Non
         "naive": {}, "ewc": {"ewc": 30.0}, "online": {"ewc": 30.0, "ewc_gamma": 1.0}, "lwf": {"lwf": 3.0},
         "replay": {"capacity": 60}, "both": {"capacity": 60, "ewc": 3.0}, "der": {"capacity": 60, "der": 0.1},
     }.items()}  # fmt: skip
-    assert first["naive"] < 0.1
+    assert first["naive"] < 0.4
     assert all(value > first["naive"] + 0.2 for name, value in first.items() if name != "naive"), first
     assert min(first["replay"], first["both"], first["der"]) > 0.8
 
