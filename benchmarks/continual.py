@@ -150,7 +150,9 @@ def chosen(
     if "lam" in method.fixed:
         return {"lam": results[DEFAULT]["chosen"]["lam"]}
     if "lam" in method.searched:
-        return {"lam": max(RIDGE_LAMBDAS, key=lambda lam: run(method, inner, tasks, {"lam": lam}, args.seed)["accuracy"])}
+        return {
+            "lam": max(RIDGE_LAMBDAS, key=lambda lam: run(method, inner, tasks, {"lam": lam}, args.seed)["accuracy"])
+        }
     if not method.fixed and not method.searched and method is not METHODS["naive"]:
         return {}
     fixed = {**base, **method.fixed}

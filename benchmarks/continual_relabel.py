@@ -36,7 +36,9 @@ def compare(data: Data, *, seed: int, lam: float, C: float, network: dict[str, A
         return float((np.asarray(scores).argmax(axis=1) == truth).mean())
 
     world = Data(data.x, moved[data.y], data.test_x, truth, change.classes)
-    oracles = {"ridge": right(_ridge(world, [world.experience(np.arange(len(world.y)))], lam, seed).scores(data.test_x))}
+    oracles = {
+        "ridge": right(_ridge(world, [world.experience(np.arange(len(world.y)))], lam, seed).scores(data.test_x))
+    }
     theta = fit_linear(data.x, np.eye(change.classes)[world.y], np.ones(len(world.y)), C=C)
     oracles["logistic regression"] = right(with_bias(data.test_x) @ theta)
     found = {"statistics, relabeled exactly": right(_relabeled_ridge(data, first, second, change, lam, seed))}

@@ -47,6 +47,7 @@ WITHIN = {
     "exchange": "categories", "exchange-import": "categories", "exchange-export": "categories",
     "exchange-faults": "categories", "my-work": "desk",
     "rollout-settings": "model-versions", "drift-settings": "drift", "drift-simulation": "drift",
+    "rollout-settings": "model-versions", "model-page": "model-versions", "models-compare": "model-versions",
 }  # fmt: skip
 YEAR_SECONDS = 365 * 86_400
 

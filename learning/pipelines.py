@@ -131,7 +131,8 @@ def export(head: TrainedHead, material: Material, root: Path | None = None) -> B
         },
         {
             "kind": head.kind, "categories": list(material.categories), "encoder_sha256": material.dataset.encoder_sha,
-            "temperature": head.temperature, "preprocessing": {"normalise": "unit"},
+            "temperature": head.temperature,
+            "preprocessing": {"normalise": "unit", "features": asdict(head.features)},
         },
     )  # fmt: skip
 

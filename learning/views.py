@@ -50,5 +50,5 @@ def decision(request: HttpRequest, who: Visitor, inquiry_id: uuid.UUID) -> HttpR
     ranked = sorted(found.probabilities.items(), key=lambda kv: -kv[1])[:3]
     return render(
         request, "learning/decision.html",
-        {"record": found, "ranked": [(names.get(key, key), share, round(100 * share)) for key, share in ranked]},
+        {"record": found, "slug": who.project.slug, "ranked": [(names.get(key, key), share, round(100 * share)) for key, share in ranked]},
     )  # fmt: skip

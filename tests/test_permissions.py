@@ -33,7 +33,7 @@ from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
-from learning.models import DriftReference, DriftReport
+from learning.models import DriftReference, DriftReport, Snapshot, TrainingRun
 from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
 
@@ -119,6 +119,13 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "drift-simulation": dict.fromkeys(METHODS, MEMBERS),
     "chart": {"GET": MEMBERS},
     "decision": dict.fromkeys(METHODS, AGENTS),
+    "explanation": dict.fromkeys(METHODS, AGENTS),
+    "model-page": dict.fromkeys(METHODS, MEMBERS),
+    "models-compare": dict.fromkeys(METHODS, MEMBERS),
+    "model-card": {"GET": MEMBERS | key("labels:read")},
+    "model-data-card": {"GET": MEMBERS | key("labels:read")},
+    "model-lineage": {"GET": MEMBERS | key("labels:read")},
+    "inquiry-explanation": {"GET": AGENTS | key("inquiries:read")},
     "feedback": {"POST": key("feedback:write")},
     "jobs": {"GET": MEMBERS | key("labels:read")},
     "job-cancel": {"POST": LEADS | key("models:admin")},
@@ -286,6 +293,8 @@ def make_site(slug: str, name: str) -> Site:
     )
     Alias.objects.create(project=project, name="champion", model=model)
     job = jobs.enqueue(kind="train", project_id=project.pk)
+    snapshot = Snapshot.objects.create(project=project, encoder_sha="e" * 64, sha256="s" * 64, labels=1)
+    TrainingRun.objects.create(project=project, job=job, encoder_sha="e" * 64, snapshot=snapshot, model=model)
     file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
     made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
     Job.objects.filter(pk=made.pk).update(result={"file": file.pk})

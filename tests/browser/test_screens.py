@@ -60,6 +60,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "drift": ("lead", "/p/shop/drift", ".texts"),
     "simulation": ("annotator", "/p/shop/drift/simulation", ".chart"),
     "models": ("lead", "/p/shop/models", ".trial .chart"),
+    "model": ("lead", "/p/shop/models/1", ".lineage svg"),
+    "models-compare": ("lead", "/p/shop/models/compare", ".sides"),
     "quality": ("lead", "/p/shop/quality", ".quality"),
     "categories": ("lead", "/p/shop/categories", ".list"),
     "category": ("lead", "/p/shop/categories/FIRST", ".reply-row"),

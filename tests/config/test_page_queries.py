@@ -119,6 +119,7 @@ LISTS: dict[str, tuple[str, Grow]] = {
     "loop": ("/p/shop/loop", versions),
     "drift": ("/p/shop/drift", checks),
     "models": ("/p/shop/models", versions),
+    "models-compare": ("/p/shop/models/compare", versions),
     "projects": ("/projects", projects),
 }
 

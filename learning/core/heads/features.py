@@ -92,6 +92,18 @@ class FeatureMap:
         flat: Matrix = z.reshape(len(rows), self.blocks * height * width)[:, : self.count] * self.gain
         return flat
 
+    def backward(self, y: Matrix) -> Matrix:
+        """√(2/M)·Rᵀ y for each row of ``y`` [n, count], [n, dimension]: the transpose of the random part before ReLU."""
+        height, width = self.block
+        padded = np.zeros((len(y), self.blocks * height * width))
+        padded[:, : self.count] = y * self.gain
+        z = padded.reshape(len(y), self.blocks, height, width)
+        left, right = self.hadamard
+        for signs in self.signs[::-1]:
+            z = (left @ (z @ right)) * signs
+        flat: Matrix = z.sum(axis=1).reshape(len(y), height * width)[:, : self.dimension]
+        return flat
+
 
 def _hadamard(size: int) -> Matrix:
     matrix = np.ones((1, 1))
