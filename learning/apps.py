@@ -8,4 +8,6 @@ class LearningConfig(AppConfig):
 
     def ready(self) -> None:
         # Job handlers and event consumers register by being imported.
-        from learning import reply_tasks, sentiment_tasks, tasks  # noqa: F401
+        from learning import audited, reply_tasks, sentiment_tasks, tasks  # noqa: F401
+
+        audited.register()

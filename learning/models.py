@@ -7,6 +7,18 @@ from django.db import models
 
 from learning.gates.checks import Checks
 from learning.gates.result import DEFAULTS, Thresholds
+from learning.topic_models import Topic, TopicEvent, TopicMember, TopicRun
+
+__all__ = [
+    "GateSettings",
+    "RunState",
+    "Snapshot",
+    "Topic",
+    "TopicEvent",
+    "TopicMember",
+    "TopicRun",
+    "TrainingRun",
+]
 
 
 class GateSettings(models.Model):

@@ -14,10 +14,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from learning.core.drift.detectors import conformal_p
-from learning.core.drift.geometry import Floats, Ints, distance_blocks, k_means, nearest_centre, nearest_others
+from learning.core.drift.geometry import Floats, Ints, distance_blocks, k_means, nearest_centre
+from learning.core.topics.assignment import Assignment, nearest_topics
 from learning.core.topics.cluster import Bools, Config, cluster, smallest_sizes
 from learning.core.topics.identity import Event, match
 
@@ -39,14 +38,6 @@ class Topics:
 
     def __len__(self) -> int:
         return len(self.x)
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """Topic ids (m,) of new texts and how likely a known text is to lie as far from its neighbours (m,): small = novel."""
-
-    ids: Ints
-    p_values: NDArray[np.float64]
 
 
 def fit(x: Floats, *, seed: int, config: Config | None = None) -> Topics:
@@ -76,32 +67,9 @@ def stratified_sample(stratum: Ints, size: int, rng: np.random.Generator) -> Int
 
 
 def assign(topics: Topics, x: Floats, *, config: Config | None = None) -> Assignment:
-    """Topics of new texts ``x`` (m, d) by the vote of their nearest settled neighbours, nearer ones counting more."""
-    config = config or Config()
+    """Topics of new texts ``x`` (m, d) by the vote of their nearest settled neighbours."""
     known = np.flatnonzero(topics.settled)
-    votes = min(config.votes, len(known))
-    ids, nearest = np.empty(len(x), np.int64), np.empty(len(x))
-    for rows, distance in distance_blocks(x, topics.x[known]):
-        close = np.argpartition(distance, votes - 1, axis=1)[:, :votes]
-        gap = np.take_along_axis(distance, close, 1)
-        ids[rows], nearest[rows] = _vote(topics.ids[known[close]], gap), gap.min(1)
-    return Assignment(ids, conformal_p(nearest, _own_distances(topics.x[known])))
-
-
-def _own_distances(x: Floats, most: int = 4000) -> Floats:
-    """Nearest-neighbour distances within ``x``; of evenly spaced rows where there are many."""
-    some = x[:: max(1, len(x) // most)]
-    if len(some) == len(x):
-        return nearest_others(x, 1)[1][:, 0]
-    return np.concatenate([np.partition(block, 1, axis=1)[:, 1] for _, block in distance_blocks(some, x)])
-
-
-def _vote(ids: Ints, distance: Floats) -> Ints:
-    """Row-wise weighted majority, weights falling from 1 at the nearest to a half at the farthest neighbour."""
-    span = np.maximum(distance.max(1, keepdims=True) - distance.min(1, keepdims=True), 1e-12)
-    weight = 1 - (distance - distance.min(1, keepdims=True)) / span / 2
-    score = ((ids[:, :, None] == ids[:, None, :]) * weight[:, None, :]).sum(2)
-    return np.asarray(ids[np.arange(len(ids)), score.argmax(1)])
+    return nearest_topics(topics.x[known], topics.ids[known], x, votes=(config or Config()).votes)
 
 
 def extend(topics: Topics, x: Floats, *, seed: int, config: Config | None = None) -> tuple[Topics, list[Event]]:
