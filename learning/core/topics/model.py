@@ -17,7 +17,7 @@ import numpy as np
 
 from learning.core.drift.geometry import Floats, Ints, distance_blocks, k_means, nearest_centre
 from learning.core.topics.assignment import Assignment, nearest_topics
-from learning.core.topics.cluster import Bools, Config, cluster, smallest_sizes
+from learning.core.topics.cluster import Bools, Config, Step, cluster, smallest_sizes, unwatched
 from learning.core.topics.identity import Event, match
 
 
@@ -40,19 +40,19 @@ class Topics:
         return len(self.x)
 
 
-def fit(x: Floats, *, seed: int, config: Config | None = None) -> Topics:
+def fit(x: Floats, *, seed: int, config: Config | None = None, step: Step = unwatched) -> Topics:
     """First topics of ``x`` (n, d). The same seed gives the same topics."""
     config = config or Config()
     if len(x) > config.most:
-        return _fit_sample(x, seed, config)
-    found = cluster(x, config, seed=seed)
+        return _fit_sample(x, seed, config, step)
+    found = cluster(x, config, seed=seed, step=step)
     return Topics(x, found.labels, found.noise, np.ones(len(x), bool), int(found.labels.max()) + 1, found.stability)
 
 
-def _fit_sample(x: Floats, seed: int, config: Config) -> Topics:
+def _fit_sample(x: Floats, seed: int, config: Config, step: Step) -> Topics:
     rng = np.random.default_rng(seed)
     chosen = stratified_sample(nearest_centre(x, k_means(x, 100, rng)), config.most, rng)
-    core = fit(x[chosen], seed=seed, config=config)
+    core = fit(x[chosen], seed=seed, config=config, step=step)
     return _spread(core, x, chosen, config)
 
 
@@ -72,7 +72,9 @@ def assign(topics: Topics, x: Floats, *, config: Config | None = None) -> Assign
     return nearest_topics(topics.x[known], topics.ids[known], x, votes=(config or Config()).votes)
 
 
-def extend(topics: Topics, x: Floats, *, seed: int, config: Config | None = None) -> tuple[Topics, list[Event]]:
+def extend(
+    topics: Topics, x: Floats, *, seed: int, config: Config | None = None, step: Step = unwatched
+) -> tuple[Topics, list[Event]]:
     """The daily run: new texts ``x`` (m, d) join the known topics, which stay as they are, or found new ones."""
     config = config or Config()
     assigned = assign(topics, x, config=config)
@@ -85,7 +87,7 @@ def extend(topics: Topics, x: Floats, *, seed: int, config: Config | None = None
     sizes = smallest_sizes(len(grown), config)  # a new topic is as large as the known ones
     if len(novel) < max(sizes[0], 30):
         return grown, []
-    found = cluster(grown.x[novel], config, seed=seed, sizes=[s for s in sizes if s <= len(novel) / 2])
+    found = cluster(grown.x[novel], config, seed=seed, sizes=[s for s in sizes if s <= len(novel) / 2], step=step)
     return _with_births(grown, novel, found.labels, found.noise, sizes[0])
 
 
@@ -121,7 +123,9 @@ def _with_births(topics: Topics, novel: Ints, labels: Ints, noise: Bools, smalle
     return replace(topics, ids=ids, noise=marks, settled=settled, next_id=next_id), events
 
 
-def refit(topics: Topics, x: Floats, *, seed: int, config: Config | None = None) -> tuple[Topics, list[Event]]:
+def refit(
+    topics: Topics, x: Floats, *, seed: int, config: Config | None = None, step: Step = unwatched
+) -> tuple[Topics, list[Event]]:
     """All texts and the new ones ``x`` (m, d) clustered anew, with a new seed; what is still the same keeps its id."""
     config = config or Config()
     everything = np.concatenate([topics.x, x])
@@ -129,7 +133,7 @@ def refit(topics: Topics, x: Floats, *, seed: int, config: Config | None = None)
     chosen = np.arange(len(everything))
     if len(everything) > config.most:
         chosen = stratified_sample(previous, config.most, np.random.default_rng(seed))
-    found = cluster(everything[chosen], config, seed=seed, previous=previous[chosen])
+    found = cluster(everything[chosen], config, seed=seed, previous=previous[chosen], step=step)
     known = np.where(chosen < len(topics), previous[chosen], -1)
     matching = match(known, found.labels, everything[chosen], next_id=topics.next_id)
     core = Topics(
