@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, close_old_connections, connection, transaction
@@ -77,6 +77,13 @@ def enqueue(*, kind: str, project_id: int, params: dict[str, Any] | None = None,
         transaction.on_commit(functools.partial(_send, job))
         return job
     raise RuntimeError(f"could not enqueue {kind}: its exclusive key is contended")
+
+
+def last_begun(*, project_id: int, kind: str) -> datetime | None:
+    """When the latest job of a kind began that did not fail: what came since has not been looked at."""
+    begun = Job.objects.filter(project_id=project_id, kind=kind, started_at__isnull=False)
+    last = begun.exclude(state=JobState.FAILED).order_by("-started_at").first()
+    return last.started_at if last else None
 
 
 def _join(key: str | None) -> Job | None:

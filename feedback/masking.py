@@ -58,16 +58,31 @@ def mask(text: str, templates: Sequence[str] = ()) -> Masked:
     if not _TRIGGER.search(text):
         return Masked(text)
     view = _narrow(text)
-    spans = _search(view, _finders(tuple(templates)))
+    spans = _search(view, _finders(tuple(templates)), _touching(text, view))
     return _replaced(text, view, spans) if spans else Masked(text)
 
 
 _TRIGGER = re.compile(r"[@＠\d]")
 
 
-def _search(view: str, finders: Sequence[Finder]) -> list[Span]:
-    """All spans in order. Each finder sees the pieces between placeholders as texts of their own, until none finds more."""
-    pieces, spans = list(_between(view)), []
+_TWO_SCRIPTS = re.compile(r"[0-9](?![0-9])\d|(?![0-9])\d[0-9]")
+
+
+def _touching(text: str, view: str) -> list[Span]:
+    """Card numbers that touch digits of another script, with which they would be one longer number that is no card."""
+    if text.isascii() or not _TWO_SCRIPTS.search(text):
+        return []
+    ascii_digits = "".join(v if c == v or not v.isdigit() else "x" for c, v in zip(text, view, strict=True))
+    others = "".join("x" if c == v and v.isdigit() else v for c, v in zip(text, view, strict=True))
+    return sorted([*cards(ascii_digits), *cards(others)], key=lambda span: span.start)
+
+
+def _search(view: str, finders: Sequence[Finder], known: Sequence[Span]) -> list[Span]:
+    """All spans in order, with those that are `known`.
+
+    Each finder sees the pieces between placeholders and spans as texts of their own, until none finds more.
+    """
+    pieces, spans = list(_between(view, known)), list(known)
     while pieces:
         start, end = pieces.pop()
         piece = view[start:end]
@@ -82,12 +97,12 @@ def _search(view: str, finders: Sequence[Finder]) -> list[Span]:
     return sorted(spans, key=lambda span: span.start)
 
 
-def _between(view: str) -> Iterator[tuple[int, int]]:
+def _between(view: str, known: Sequence[Span]) -> Iterator[tuple[int, int]]:
+    taken = [placeholder.span() for placeholder in _PLACEHOLDER.finditer(view)] if "[" in view else []
     at = 0
-    if "[" in view:
-        for known in _PLACEHOLDER.finditer(view):
-            yield at, known.start()
-            at = known.end()
+    for start, end in sorted([*taken, *((span.start, span.end) for span in known)]):
+        yield at, start
+        at = end
     yield at, len(view)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -116,10 +117,11 @@ def _write_new(path: Path) -> None:
 
 
 def _beside(path: Path, lines: list[str]) -> Path:
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.touch(mode=0o600)
-    fresh.write_text("\n".join([*lines, ""]))
-    return fresh
+    """A file of its own for each caller, threads of one process included, that the server's account alone can read."""
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    with os.fdopen(handle, "w") as fresh:
+        fresh.write("\n".join([*lines, ""]))
+    return Path(name)
 
 
 def add_key() -> None:

@@ -53,7 +53,7 @@ class Showings:
     """What was shown, newest first, one row per inquiry; replies are numbered by their place in ``replies``.
 
     ``x`` [n, d], ``logged`` [n, R] (probability of each candidate), ``escalated`` and ``again`` [n] what went wrong after.
-    ``rows`` are the showings that somebody voted on, ``votes`` and ``weights`` what they said, ``groups`` for the report.
+    ``votes`` and their ``weights`` [v] are what was said of them, by ``voters``; ``groups`` [v] are for the report.
     """
 
     replies: tuple[int, ...]
@@ -91,11 +91,12 @@ def collect(*, project_id: int, encoder_sha: str, replies: tuple[int, ...]) -> S
     comparisons, judged = _corrections(rows, replies, project_id)
     up[judged], weights[judged] = 0.0, 1.0
     voted = np.flatnonzero(weights > 0)
-    names = [_voter(rows[n], agent=n in set(judged.tolist())) for n in voted]
+    trusted = np.isin(voted, judged)
+    names = [_voter(rows[n], agent=agent) for n, agent in zip(voted, trusted.tolist(), strict=True)]
     propensity = np.array([min(max(r[2], 1e-6), 1.0) for r in rows], dtype=np.float64)
     votes = Votes(
         voted, shown[voted], up[voted], propensity[voted], numbered(np.array(names, dtype=str)), time=time[voted],
-        trusted=np.isin(voted, judged),
+        trusted=trusted,
     )  # fmt: skip
     groups = {
         "locale": [rows[n][6] or "-" for n in voted], "channel": [rows[n][7] or "-" for n in voted],

@@ -25,7 +25,6 @@ from learning.core.preference.evidence import Replies, numbered
 from learning.core.preference.learners import DEFAULT, Evidence
 from learning.core.preference.policy import Hidden, ReplyPolicy, export_policy
 from learning.core.preference.training import Outcome, TrainingConfig, train_reply_policy
-from learning.gates.result import Result
 from learning.pipelines import Environment
 from serving import policies
 from serving.artifacts import Bundle, write_bundle
@@ -138,11 +137,10 @@ def _put_into_service(
     """A version that nothing was learned for: the first one, or its parent with the catalog's new replies."""
     share = parent.exploration if parent else float(running.job.params.get("exploration", EXPLORATION))
     bundle, parity = export(policy, catalog, share, check_on=catalog.vectors, parent=parent)
-    gate = Result("parity", True, parity, 1e-5, "largest difference of a probability after export")
     with transaction.atomic():
         running.hold()
         version = policies.register(
-            project_id=running.job.project_id, bundle=bundle, encoder_sha=catalog.encoder.sha256, gates=[asdict(gate)],
+            project_id=running.job.project_id, bundle=bundle, encoder_sha=catalog.encoder.sha256, gates=[asdict(reply_gates.same(parity))],
             lineage=_lineage(running, bundle, ""),
         )  # fmt: skip
         policies.promote(version_id=version.pk)

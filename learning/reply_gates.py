@@ -8,7 +8,7 @@ import numpy.typing as npt
 from learning.core.preference.offpolicy import Estimate, snips
 from learning.core.preference.policy import ReplyPolicy
 from learning.core.preference.training import Outcome
-from learning.gates.result import Result
+from learning.gates.result import DEFAULTS, Result
 from learning.preferences import Showings
 
 CLIP = 20.0
@@ -22,22 +22,23 @@ def judge(
     outcome: Outcome, showings: Showings, reference: ReplyPolicy, lengths: list[int], parity: float
 ) -> list[Result]:
     """All gates; a policy that fell back to the reference fails the first."""
-    return [evidence(outcome), Result("parity", parity <= 1e-5, parity, 1e-5, "largest difference of a probability after export"),
-            *guards(outcome.policy, reference, showings), length(outcome.policy, reference, showings, lengths)]  # fmt: skip
+    policy = outcome.policy
+    return [
+        evidence(outcome), same(parity), *guards(policy, reference, showings), length(policy, reference, showings, lengths),
+    ]  # fmt: skip
+
+
+def same(parity: float) -> Result:
+    """The served policy says what was trained."""
+    limit = DEFAULTS.parity
+    return Result("parity", parity <= limit, parity, limit, "largest difference of a probability after export")
 
 
 def evidence(outcome: Outcome) -> Result:
-    gain = None if outcome.gain is None else outcome.gain.value
-    if outcome.fallback is not None:
-        return Result("approval by voters it has not seen", False, gain, 0.0, outcome.fallback)
-    assert outcome.gain is not None
-    return Result(
-        "approval by voters it has not seen",
-        True,
-        gain,
-        0.0,
-        f"gain over the policy in service, {_words(outcome.gain)}",
-    )
+    """Votes of people that trained nothing must prefer it; where they do not, or cannot show it, the learner fell back."""
+    gain, why = outcome.gain, outcome.fallback
+    detail = why if why is not None or gain is None else f"gain over the policy in service, {_words(gain)}"
+    return Result("approval by voters it has not seen", why is None, gain.value if gain else None, 0.0, detail or "")
 
 
 def guards(policy: ReplyPolicy, reference: ReplyPolicy, showings: Showings) -> list[Result]:

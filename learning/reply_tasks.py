@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from feedback import jobs
-from feedback.models import Event, Job, JobState
+from feedback.models import Event
 from serving.models import PolicyStage, PolicyVersion
 
 KIND = "learn_replies"
@@ -33,15 +33,13 @@ def schedule_replies() -> int:
 
 
 def learn_if_due(*, project_id: int) -> bool:
-    begun = Job.objects.filter(project_id=project_id, kind=KIND, started_at__isnull=False)
-    last = begun.exclude(state=JobState.FAILED).order_by("-started_at").first()
+    last = jobs.last_begun(project_id=project_id, kind=KIND)
     votes = Event.objects.filter(
         project_id=project_id, kind__in=["thumbs", "rating"], weight=1, inquiry__shown__isnull=False
     )
-    if last is not None and last.started_at is not None:
-        votes = votes.filter(received_at__gt=last.started_at)
-    a_day_ago = last is not None and last.started_at is not None and last.started_at < timezone.now() - NIGHT
-    needed = 1 if a_day_ago else settings.ENSO_REPLY_VOTES
+    if last is not None:
+        votes = votes.filter(received_at__gt=last)
+    needed = 1 if last is not None and last < timezone.now() - NIGHT else settings.ENSO_REPLY_VOTES
     if votes[:needed].count() < needed:
         return False
     jobs.enqueue(kind=KIND, project_id=project_id)

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from feedback import jobs
-from feedback.models import Event, Job, JobState, Project
+from feedback.models import Event, Job, Project
 from serving.models import CommentReading
 
 KIND = "train_sentiment"
@@ -33,7 +33,7 @@ def schedule_sentiment() -> int:
 
 
 def train_if_due(*, project_id: int) -> bool:
-    last = last_training(project_id=project_id)
+    last = jobs.last_begun(project_id=project_id, kind=KIND)
     waiting = new_pairs(project_id=project_id, since=last)
     a_day_ago = last is not None and last < timezone.now() - NIGHT
     if waiting < (1 if a_day_ago else settings.ENSO_SENTIMENT_PAIRS):
@@ -47,13 +47,6 @@ def _tuned_lately(project_id: int) -> bool:
     """Tuning takes minutes: once a night at most."""
     tuned = Job.objects.filter(project_id=project_id, kind=KIND, params__tune=True)
     return tuned.filter(started_at__gt=timezone.now() - NIGHT).exists()
-
-
-def last_training(*, project_id: int) -> datetime | None:
-    """When the latest training began that did not fail."""
-    begun = Job.objects.filter(project_id=project_id, kind=KIND, started_at__isnull=False)
-    last = begun.exclude(state=JobState.FAILED).order_by("-started_at").first()
-    return last.started_at if last else None
 
 
 def new_pairs(*, project_id: int, since: datetime | None = None) -> int:

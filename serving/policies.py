@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Max
+from django.db import connection
 from django.utils import timezone
 
 from feedback import outbox
-from feedback.models import Inquiry, Project, Reply
-from feedback.problems import Problem
+from feedback.models import Inquiry, Reply
 from serving import policy as pure
 from serving.artifacts import Bundle, CorruptBundle, load_bundle
 from serving.engine import Prediction
+from serving.lines import Line
 from serving.models import PolicyStage, PolicyVersion, ReplyShown
 from serving.policy import Choice, Offer, ServedPolicy
 from serving.registry import bundle_path
@@ -100,7 +99,7 @@ def _load(project_id: int, signature: tuple[Any, ...], before: _Held | None, now
     found: dict[str, tuple[int, ServedPolicy]] = {}
     for version in PolicyVersion.objects.filter(project_id=project_id, stage=PolicyStage.PRODUCTION):
         try:
-            found[version.encoder_sha] = (version.pk, ServedPolicy.load(open_bundle(version)))
+            found[version.encoder_sha] = (version.pk, _verified(version))
         except CorruptBundle as error:
             log.error("%s is refused: %s", version, error)
             if before is not None and version.encoder_sha in before.policies:
@@ -122,64 +121,29 @@ def open_bundle(version: PolicyVersion) -> Bundle:
     return load_bundle(bundle_path(version.manifest_sha), version.manifest_sha)
 
 
-def in_production(*, project_id: int, encoder_sha: str) -> PolicyVersion | None:
-    same = PolicyVersion.objects.filter(project_id=project_id, encoder_sha=encoder_sha)
-    return same.filter(stage=PolicyStage.PRODUCTION).first()
+def _announce(project_id: int, version: PolicyVersion | None) -> None:
+    outbox.publish(
+        kind="policy.promoted", project_id=project_id, payload={"policy": None if version is None else version.pk}
+    )
 
 
-def register(*, project_id: int, bundle: Bundle, encoder_sha: str, **fields: Any) -> PolicyVersion:
-    """A new version, numbered within its project; its parent is the one in production."""
-    with transaction.atomic():
-        _lock(project_id)
-        last = PolicyVersion.objects.filter(project_id=project_id).aggregate(n=Max("number"))["n"] or 0
-        m = bundle.manifest
-        return PolicyVersion.objects.create(
-            project_id=project_id, number=last + 1, encoder_sha=encoder_sha, manifest_sha=bundle.sha256, kind=bundle.kind,
-            parent=in_production(project_id=project_id, encoder_sha=encoder_sha), replies=len(m["replies"]),
-            temperature=m["temperature"], exploration=m["exploration"], **fields,
-        )  # fmt: skip
+def _verified(version: PolicyVersion) -> ServedPolicy:
+    return ServedPolicy.load(open_bundle(version))
 
 
-def promote(*, version_id: int) -> PolicyVersion:
-    """Let a version choose from now on. 409 where its bundle is damaged or a gate stopped it."""
-    version = PolicyVersion.objects.get(pk=version_id)
-    try:
-        ServedPolicy.load(open_bundle(version))
-    except CorruptBundle as error:
-        raise Problem(409, "corrupt-bundle", f"Policy p{version.number} cannot serve: {error}") from error
-    with transaction.atomic():
-        _lock(version.project_id)
-        version.refresh_from_db()
-        if version.stage == PolicyStage.REJECTED:
-            raise Problem(409, "gate-failed", f"Policy p{version.number} failed a gate and cannot serve.")
-        if version.stage == PolicyStage.PRODUCTION:
-            return version
-        _retire(version.project_id, version.encoder_sha)
-        version.stage, version.promoted_at = PolicyStage.PRODUCTION, timezone.now()
-        version.save(update_fields=["stage", "promoted_at"])
-        outbox.publish(kind="policy.promoted", project_id=version.project_id, payload={"policy": version.pk})
-    return version
+line = Line(PolicyVersion, lambda v: f"Policy p{v.number}", _verified, _announce)
+in_production, promote = line.in_production, line.promote
+
+
+def register(*, bundle: Bundle, **fields: Any) -> PolicyVersion:
+    """A new version (see Line.register) with what its manifest says of it."""
+    m = bundle.manifest
+    return line.register(
+        bundle=bundle, replies=len(m["replies"]), temperature=m["temperature"], exploration=m["exploration"], **fields
+    )
 
 
 def rollback(*, project_id: int, encoder_sha: str) -> PolicyVersion | None:
     """Put the version before the present one back; before the first, the category's reply (None). 409 where none chooses."""
-    serving = in_production(project_id=project_id, encoder_sha=encoder_sha)
-    if serving is None:
-        raise Problem(409, "nothing-to-roll-back-to", "No policy chooses here: the category's reply is sent.")
-    same = PolicyVersion.objects.filter(project_id=project_id, encoder_sha=encoder_sha, number__lt=serving.number)
-    previous = same.filter(stage=PolicyStage.ARCHIVED).order_by("-number").first()
-    if previous is not None:
-        return promote(version_id=previous.pk)
-    with transaction.atomic():
-        _lock(project_id)
-        _retire(project_id, encoder_sha)
-    return None
-
-
-def _lock(project_id: int) -> None:
-    Project.objects.select_for_update(no_key=True).get(pk=project_id)
-
-
-def _retire(project_id: int, encoder_sha: str) -> None:
-    same = PolicyVersion.objects.filter(project_id=project_id, encoder_sha=encoder_sha)
-    same.filter(stage=PolicyStage.PRODUCTION).update(stage=PolicyStage.ARCHIVED)
+    nothing = "No policy chooses here: the category's reply is sent."
+    return line.withdraw(project_id=project_id, encoder_sha=encoder_sha, nothing=nothing)

@@ -33,12 +33,13 @@ def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) ->
     """The answers that these texts would get, without storing anything."""
     desk = served.desk(project_id)
     predictions = served.predict(desk, [mask(t, desk.order_templates).text for t in texts], locales)
-    return [
-        _answer(
-            desk, p, decision := _decide(desk, p, draw=1.0), loc, _shown(desk, p, decision, loc, None, explore=False)
-        )
-        for p, loc in zip(predictions, locales, strict=True)
-    ]
+    return [_preview(desk, p, locale) for p, locale in zip(predictions, locales, strict=True)]
+
+
+def _preview(desk: Desk, p: Prediction, locale: str) -> dict[str, Any]:
+    """What would be answered: nothing is explored and no audit drawn."""
+    decision = _decide(desk, p, draw=1.0)
+    return _answer(desk, p, decision, locale, _shown(desk, p, decision, locale, None, explore=False))
 
 
 def answer_inquiry(
@@ -108,9 +109,9 @@ def _shown(
 
 def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: Choice | None) -> dict[str, Any]:
     """What the caller is told. Whether the audit drew the inquiry is not: it must change nothing."""
-    reply = desk.reply_to(p.category, locale) if p.category and decision.decision == "auto" else None
-    if shown is not None:
-        reply = engine.ReplyInfo(shown.reply, shown.text)
+    reply = engine.ReplyInfo(shown.reply, shown.text) if shown else None
+    if reply is None and p.category and decision.decision == "auto":
+        reply = desk.reply_to(p.category, locale)
     return {
         "category": p.category, "confidence": round(p.confidence, 4), "probabilities": p.probabilities,
         "sentiment": p.sentiment, "decision": decision.decision, "reasons": list(decision.reasons),

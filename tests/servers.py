@@ -1,8 +1,7 @@
 """The servers of the suite: a pytest plugin (`-p tests.servers`) that runs before Django's settings are read.
 
 Tests have a home of their own, so that a demo that runs beside them is left alone; the encoders are those of `make setup`.
-With DATABASE_URL and REDIS_URL set, those servers are used instead of the embedded ones. Where the suite runs in several
-processes (pytest-xdist), each has embedded servers of its own, or a database and a Redis database of its own.
+With DATABASE_URL and REDIS_URL set, those servers are used instead of the embedded ones.
 """
 
 from __future__ import annotations
@@ -15,19 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("ENSO_ENCODERS", str(Path(os.environ.get("ENSO_HOME", ROOT / ".enso")) / "encoders"))
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1 …; pytest-django names the database after it
-os.environ["ENSO_HOME"] = os.environ.get("ENSO_TEST_HOME", str(ROOT / ".enso-test")) + WORKER.replace("gw", "-")
+os.environ["ENSO_HOME"] = os.environ.get("ENSO_TEST_HOME", str(ROOT / ".enso-test"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def _redis_database(url: str, worker: str) -> str:
-    """The same server's next database for each worker."""
-    address, _, number = url.rpartition("/")
-    return f"{address}/{int(number) + int(worker.removeprefix('gw')) + 1}"
-
-
-if WORKER and os.environ.get("REDIS_URL"):
-    os.environ["REDIS_URL"] = _redis_database(os.environ["REDIS_URL"], WORKER)
 
 from config import entry  # noqa: E402 - the home comes first
 

@@ -184,6 +184,19 @@ def test_the_second_of_two_agents_is_told_and_loses_nothing(console: Any, people
     window.errors.clear()  # Chromium reports the 409 itself
 
 
+def test_a_key_between_the_swap_and_the_mark_acts_on_the_case_that_is_shown(console: Any) -> None:
+    window, angry, *_ = console
+    page = window.page
+    page.evaluate(
+        "document.body.addEventListener('htmx:afterSwap', () => document.body.dispatchEvent("
+        "new KeyboardEvent('keydown', {key: 'x', code: 'KeyX', bubbles: true})), {once: true})"
+    )
+    page.keyboard.press("j")
+    shows(page, angry)
+    expect(page.locator("#chosen")).to_have_text("1 chosen")
+    assert page.locator(".pick input:checked").get_attribute("value").startswith(f"{angry.pk}:")
+
+
 def test_several_cases_at_once_with_a_preview_and_a_way_back(console: Any, people: dict[str, User]) -> None:
     window, angry, *_ = console
     page, press = window.page, window.page.keyboard.press

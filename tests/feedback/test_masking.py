@@ -232,6 +232,15 @@ def test_no_card_number_is_left_standing_alone(text):
         assert not is_card(run)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("4111111111111111０", "[card *1111]０"), ("４１１１１１１１１１１１１１１１7", "[card *1111]7"),
+     ("0 ９4111 1111 1111 1111９", "0 ９[card *1111]９")],
+)  # fmt: skip
+def test_a_card_number_that_touches_a_digit_of_another_script_is_one(text, shown):
+    assert mask(text).text == shown
+
+
 # Texts at which a backtracking pattern would take for ever: eight thousand characters within a bound on CPU that leaves
 # a slow machine a factor of twenty.
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.fernet import Fernet
@@ -196,6 +198,21 @@ def test_the_record_of_who_looked_outlives_the_inquiry(inquiry, agent, project):
     inquiry.delete()
     assert Reveal.objects.get().inquiry_ref == pk
     assert not Original.objects.exists()
+
+
+def test_threads_that_need_the_first_key_at_the_same_time_all_get_the_same(settings):
+    for _ in range(20):
+        settings.ENSO_VAULT_FILE.unlink(missing_ok=True)
+        together = threading.Barrier(4)
+
+        def first_key(barrier=together):
+            barrier.wait()
+            return vault.keys()
+
+        with ThreadPoolExecutor(4) as threads:
+            found = [one.result() for one in [threads.submit(first_key) for _ in range(4)]]
+        assert len(set(found)) == 1
+    assert [p.name for p in settings.ENSO_VAULT_FILE.parent.iterdir()] == ["vault_keys"]
 
 
 def test_the_keys_are_made_once_and_are_for_their_owner_alone(settings):

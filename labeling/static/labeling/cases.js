@@ -12,17 +12,18 @@ const $ = (selector) => document.querySelector(selector);
 const pane = () => document.getElementById("case");
 const replyForm = () => document.getElementById("reply-form");
 const links = () => [...document.querySelectorAll(".row-link")];
+// By the case itself, not by the mark in the list: a key may come after the swap and before the list is marked.
+const isShown = (link) => link.dataset.case === pane().querySelector(".case")?.dataset.case;
 
 function move(by) {
   const all = links();
-  const at = all.findIndex((link) => link.hasAttribute("aria-current"));
+  const at = all.findIndex(isShown);
   all[Math.min(Math.max(at + by, 0), all.length - 1)]?.click();
 }
 
 function mark() {
-  const shown = pane().querySelector(".case")?.dataset.case;
   for (const link of links()) {
-    const current = link.dataset.case === shown;
+    const current = isShown(link);
     link.toggleAttribute("aria-current", current);
     if (current) link.setAttribute("aria-current", "true");
     link.closest(".row").toggleAttribute("data-current", current);
@@ -156,7 +157,7 @@ listen(data.shortcuts, {
   note: writeNote,
   resolve: () => resolve("stay"),
   resolve_next: () => resolve("next"),
-  choose_case: () => $(".row[data-current] .pick input")?.click(),
+  choose_case: () => links().find(isShown)?.closest(".row").querySelector(".pick input")?.click(),
   undo_batch: () => pane().querySelector('[data-act="undo"]')?.click(),
   overlay: () => document.getElementById("overlay").showModal(),
 });

@@ -5,6 +5,7 @@ So an erased item is gone with its row (`remove`), and a relabeled one is relabe
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ Matrix = npt.NDArray[np.float64]
 
 
 @dataclass
-class Buffer:
+class Buffer(ABC):
     """At most ``capacity`` items; ``labels`` by item, ``seen`` how many items of each label were offered."""
 
     capacity: int
@@ -29,8 +30,9 @@ class Buffer:
             self.seen[label] = self.seen.get(label, 0) + 1
         self._choose(items, y, x, rng)
 
+    @abstractmethod
     def _choose(self, items: Ints, y: Ints, x: Matrix, rng: np.random.Generator) -> None:
-        raise NotImplementedError
+        """Which of the items that are held and those offered are held from now on."""
 
     @property
     def items(self) -> Ints:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from feedback import jobs
 from feedback.models import JobState, Project
 from feedback.problems import Problem
-from learning.sentiment_tasks import KIND, last_training, new_pairs
+from learning.sentiment_tasks import KIND, new_pairs
 from serving import sentiment_registry as registry
 from serving.models import CommentReading, SentimentStage, SentimentVersion
 
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{anchored} comments read by the built-in sentences, {readings.count() - anchored} by versions."
         )
-        waiting = new_pairs(project_id=project.pk, since=last_training(project_id=project.pk))
+        waiting = new_pairs(project_id=project.pk, since=jobs.last_begun(project_id=project.pk, kind=KIND))
         self.stdout.write(f"{waiting} rated comments since the last training.")
 
     def _train(self, project: Project, *, tune: bool) -> None:
