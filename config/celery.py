@@ -38,6 +38,12 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 120},
     },
+    "look at rollouts": {"task": "serving.advance_rollouts", "schedule": 30.0, "options": {"expires": 60}},
+    "distill encoders where texts have come": {
+        "task": "learning.schedule_students",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "learn which replies are preferred where votes have come": {
         "task": "learning.schedule_replies",
         "schedule": 300.0,

@@ -32,6 +32,7 @@ pages: list[URLPattern | URLResolver] = [
     path("p/<slug:slug>/keys/<int:key_id>/rotate", config.key_pages.rotate, name="key-rotate"),
     path("p/<slug:slug>/keys/<int:key_id>/revoke", config.key_pages.revoke, name="key-revoke"),
     path("p/<slug:slug>/", include(labeling.urls.pages)),
+    path("p/<slug:slug>/", include(serving.urls.pages)),
     path("p/<slug:slug>/", include(learning.urls.pages)),
 ]
 

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
 from feedback import ingest, outbox, privacy, rules, score_fold
-from feedback.ids import uuid7
 from feedback.ingest import NewEvent, Receipt
-from feedback.masking import Masked
 from feedback.models import Category, ClientApp, Event, Inquiry, Project, Reply, Status
-from feedback.texts import fold_of, group_digest
-
-
-@dataclass(frozen=True)
-class NewInquiry:
-    """An inquiry as an app posted it, checked. `masked` where its text was masked already (serving reads it masked)."""
-
-    text: str
-    request_sha: bytes
-    external_id: str | None = None
-    locale: str = ""
-    customer: str = ""
-    channel: str = ""
-    metadata: dict[str, Any] | None = None
-    masked: Masked | None = None
+from feedback.recording import NewInquiry as NewInquiry
+from feedback.recording import inquiry_columns
 
 
 def record_inquiry(
@@ -48,12 +32,11 @@ def record_inquiry(
     `model` is what the caller calls the version that answered: figures are grouped by it.
     """
     masked = new.masked or privacy.masked(new.text, project_id=project_id)
-    group = group_digest(masked.text)
-    inquiry = Inquiry.objects.create(
-        id=uuid7(), project_id=project_id, app_id=app_id, external_id=new.external_id, request_sha=new.request_sha, text=masked.text,
-        locale=new.locale, customer=new.customer, channel=new.channel, metadata=new.metadata or {}, group_sha=group,
-        fold=fold_of(group), status=status, category_id=category_id, reply_id=reply_id, model=model, received_at=timezone.now(),
+    columns = inquiry_columns(
+        project_id=project_id, app_id=app_id, new=replace(new, masked=masked), status=status, category_id=category_id,
+        reply_id=reply_id, model=model,
     )  # fmt: skip
+    inquiry = Inquiry.objects.create(**columns)
     if kept := privacy.sealed_row(project_id=project_id, found=masked, inquiry_id=inquiry.pk):
         kept.save(force_insert=True)
     if new.external_id is not None:  # its own id is not known to anybody before the answer

@@ -36,6 +36,8 @@ KINDS = {
     "label": gettext_lazy("Label"),
     "escalation": gettext_lazy("Escalation"),
     "model": gettext_lazy("Model"),
+    "rollout": gettext_lazy("Rollout"),
+    "rollouts": gettext_lazy("Rollout settings"),
 }
 ACTIONS = {"insert": gettext_lazy("made"), "update": gettext_lazy("changed"), "delete": gettext_lazy("removed")}
 COLUMNS = {

@@ -32,11 +32,17 @@ _ASKED = frozenset({"app", "annotator"})
 
 
 def open_escalation(
-    *, inquiry: Inquiry, reasons: list[dict[str, Any]], sentiment: float | None = None, priority: float = 0.0
+    *,
+    inquiry: Inquiry,
+    reasons: list[dict[str, Any]],
+    sentiment: float | None = None,
+    priority: float = 0.0,
+    case_id: int | None = None,
 ) -> Escalation:
     """A customer waits for a person. One open case per inquiry: a second call adds its reasons to the first.
 
-    `priority` is the least number of points, for callers that know more than risk, sentiment and value tell.
+    `priority` is the least number of points, for callers that know more than risk, sentiment and value tell. `case_id` is
+    the id of a new case, for callers that drew it ahead (labeling/opening.py).
     """
     with transaction.atomic():
         known = Escalation.objects.select_for_update().filter(inquiry=inquiry, state=EscalationState.OPEN).first()
@@ -51,6 +57,7 @@ def open_escalation(
             defaults={
                 "project_id": inquiry.project_id, "reasons": reasons, "priority": given, "level": level, "opened_at": now,
                 "high_risk": facts.high_risk, "standing": standing(given, now), **_clocks(service, level, now, None),
+                **({} if case_id is None else {"id": case_id}),
             },
         )  # fmt: skip
         if made:

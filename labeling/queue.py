@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from labeling import counters, gold, hot, lanes
 from labeling.models import LabelTask, Slot, SlotRole, SlotState
-from labeling.ranking import EPOCH, slot_priority
+from labeling.ranking import EPOCH
 
 RESERVE_SECONDS = 120.0
 _draws = SystemRandom()
@@ -75,20 +75,6 @@ class Lease:
     expires_at: datetime
     role: str
     annotator_id: int
-
-
-def open_slots(task: LabelTask, *, language: str, skill: int, patience_days: float) -> None:
-    """Room for `task.overlap` annotations. The caller holds the transaction in which the task was made."""
-    priority = slot_priority(
-        value=task.priority, risk=task.risk, opened_at=task.created_at, patience_days=patience_days
-    )
-    Slot.objects.bulk_create(
-        Slot(
-            task=task, project_id=task.project_id, number=n, overlap=task.overlap, priority=priority, language=language,
-            skill=skill,
-        )
-        for n in range(1, task.overlap + 1)
-    )  # fmt: skip
 
 
 def open_expert_slot(task: LabelTask) -> None:

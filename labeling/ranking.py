@@ -14,11 +14,21 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 RISK = 0.5
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 LANGUAGE_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A project's rules for the tasks that it opens (fields of Project)."""
+
+    overlap: int
+    double_share: float
+    patience_days: float
 
 
 def slot_priority(*, value: float, risk: float, opened_at: datetime, patience_days: float) -> float:

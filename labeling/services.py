@@ -21,11 +21,13 @@ from labeling.models import (
     LabelSource,
     LabelTask,
     Resolution,
+    Slot,
     SlotRole,
     TaskKind,
     TaskState,
 )
-from labeling.ranking import RISK, language_of, required_overlap, share_of
+from labeling.opening import Wanted, slot_columns, task_columns
+from labeling.ranking import Rules
 from labeling.settling import settle_label, withdraw_label
 
 __all__ = [
@@ -55,19 +57,14 @@ def open_task(
 
     An audit task is blind: whatever is suggested is not kept with it, and changes neither its place nor its overlap.
     """
-    blind = kind == TaskKind.AUDIT
-    suggestion = None if blind or suggestion_id is None else Category.objects.get(pk=suggestion_id)
+    suggestion = None if kind == TaskKind.AUDIT or suggestion_id is None else Category.objects.get(pk=suggestion_id)
+    wanted = Wanted(kind, priority, reason, suggestion, propensity)
     double_share, patience = Project.objects.values_list("double_share", "patience_days").get(pk=inquiry.project_id)
-    task = LabelTask.objects.create(
-        project_id=inquiry.project_id, inquiry=inquiry, kind=kind, priority=priority, reason=reason, suggestion=suggestion,
-        risk=RISK if suggestion and suggestion.high_risk else 0.0, propensity=propensity if blind else None,
-        overlap=required_overlap(
-            wanted=overlap, category=suggestion.overlap if suggestion else None, double_share=double_share,
-            draw=share_of(inquiry.pk, "double"),
-        ),
-    )  # fmt: skip
-    skill = suggestion.pk if suggestion and suggestion.restricted else 0
-    queue.open_slots(task, language=language_of(inquiry.locale), skill=skill, patience_days=patience)
+    rules = Rules(overlap, double_share, patience)
+    columns = task_columns(wanted, rules, project_id=inquiry.project_id, inquiry_id=inquiry.pk)
+    task = LabelTask.objects.create(**columns)
+    columns |= {"id": task.pk, "created_at": task.created_at}
+    Slot.objects.bulk_create(Slot(**slot) for slot in slot_columns(columns, wanted, rules, locale=inquiry.locale))
     return task
 
 

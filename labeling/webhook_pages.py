@@ -31,6 +31,7 @@ KIND_NAMES = {
     "label.resolved": gettext_lazy("A label was settled"),
     "label.withdrawn": gettext_lazy("A label was withdrawn"),
     "model.promoted": gettext_lazy("A model version went live"),
+    "rollout.rolled_back": gettext_lazy("A model version on trial was rolled back"),
 }
 
 

@@ -13,16 +13,18 @@ from typing import Any
 import msgspec
 import numpy as np
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from numpy.typing import NDArray
 
-from feedback.models import Fold
+from feedback.models import Fold, Inquiry
 from labeling.models import Label, LabelSource
 from learning.models import Snapshot
-from serving.embeddings import embed_missing
-from serving.engine import from_bytes
+from serving import students
+from serving.embeddings import embed_missing, space_of
 from serving.models import Embedding
 
 # An expert's or an agent's word counts fully; one annotator alone is wrong more often.
+POOL = 10_000  # unlabeled texts of a project that a training looks at
 SOURCE_WEIGHTS = {LabelSource.SINGLE: 0.9}
 
 
@@ -67,21 +69,35 @@ class Dataset:
 
 def encoders_with_labels(*, project_id: int) -> list[str]:
     """Encoder variants under which labeled inquiries were answered, most used first."""
-    embed_missing(project_id=project_id)
+    embed_missing(project_id=project_id, only=_wanted(project_id))
     rows = Embedding.objects.filter(inquiry__label__project_id=project_id, inquiry__label__category__isnull=False)
     shas = list(rows.values_list("encoder_sha", flat=True))
     return sorted(set(shas), key=lambda s: (-shas.count(s), s))
 
 
+def _wanted(project_id: int) -> list[uuid.UUID] | None:
+    """Whose vectors a training asks for: labels, and the newest others. None is all: without a student most have one."""
+    if not students.in_production(project_id=project_id):
+        return None
+    without = Inquiry.objects.filter(project_id=project_id).annotate(
+        read=Exists(Embedding.objects.filter(inquiry=OuterRef("pk")))
+    )
+    labeled = without.filter(label__isnull=False, read=False).values_list("pk", flat=True)
+    newest = Inquiry.objects.filter(project_id=project_id, fold=Fold.TRAIN).order_by("-pk").values("pk")[:POOL]
+    return [*labeled, *without.filter(pk__in=newest, read=False).values_list("pk", flat=True)]
+
+
 def collect(*, project_id: int, encoder_sha: str) -> Dataset:
     """Every settled label whose inquiry has an embedding under this variant; archived categories are left out."""
     rows: list[Row] = []
+    texts: list[str] = []
     vectors: list[bytes] = []
+    space = space_of(encoder_sha)
     labels = Label.objects.filter(
         project_id=project_id,
         category__archived_at=None,
         category__isnull=False,
-        inquiry__embeddings__encoder_sha=encoder_sha,
+        inquiry__embeddings__encoder_sha=space.stored_sha,
     ).order_by("inquiry_id")
     fields = (
         "inquiry_id", "category__key", "inquiry__fold", "source", "revision", "settled_at", "inquiry__text",
@@ -92,18 +108,19 @@ def collect(*, project_id: int, encoder_sha: str) -> Dataset:
         rows.append(
             Row(pk, category, fold, SOURCE_WEIGHTS.get(source, 1.0), revision, settled_at, digest, bytes(group).hex())
         )
+        texts.append(text)
         vectors.append(bytes(vector))
-    x = from_bytes(vectors) if vectors else np.zeros((0, 1), np.float32)
-    return Dataset(project_id, encoder_sha, tuple(rows), x)
+    return Dataset(project_id, encoder_sha, tuple(rows), space.vectors(texts, vectors))
 
 
 def unlabeled(*, project_id: int, encoder_sha: str, limit: int) -> tuple[list[uuid.UUID], NDArray[np.float32]]:
     """Ids and unit embeddings [n, d] of the newest inquiries of the train fold that have no label, oldest first."""
+    space = space_of(encoder_sha)
     rows = Embedding.objects.filter(
-        inquiry__project_id=project_id, inquiry__fold=Fold.TRAIN, inquiry__label__isnull=True, encoder_sha=encoder_sha
-    ).order_by("-inquiry_id")
-    found = list(rows.values_list("inquiry_id", "vector")[:limit])[::-1]
-    return [i for i, _ in found], from_bytes([bytes(v) for _, v in found]) if found else np.zeros((0, 1), np.float32)
+        inquiry__project_id=project_id, inquiry__fold=Fold.TRAIN, inquiry__label__isnull=True, encoder_sha=space.stored_sha
+    ).order_by("-inquiry_id")  # fmt: skip
+    found = list(rows.values_list("inquiry_id", "inquiry__text", "vector")[:limit])[::-1]
+    return [i for i, _, _ in found], space.vectors([t for _, t, _ in found], [bytes(v) for _, _, v in found])
 
 
 def take_snapshot(dataset: Dataset, categories: Sequence[str]) -> Snapshot:

@@ -21,13 +21,12 @@ from learning.core.heads.features import FeatureMap
 from learning.core.heads.graph import Pool
 from learning.core.heads.stack import StackedHead, Student
 from learning.core.heads.training import TrainedHead, train_heads
-from learning.datasets import Dataset, unlabeled
+from learning.datasets import POOL, Dataset, unlabeled
 from serving import zero_shot
 
 SEED = 0
 # Beyond this many labels the closed form and logistic regression have caught up, and the pool's graph only costs.
 MOST_STACKED = 3_000
-POOL = 10_000
 STUDENT_FEATURES = 1024
 # A temperature is fitted on the calibrate fold from so many labels on; before, cross-validation on the train fold gives it.
 ENOUGH_TO_CALIBRATE = 50

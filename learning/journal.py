@@ -16,8 +16,7 @@ from feedback.models import Category, Fold
 from labeling.models import Annotation, Label, LabelSource
 from learning.core.heads.journal import Change
 from learning.datasets import SOURCE_WEIGHTS, read_manifest
-from serving.embeddings import embed_missing
-from serving.engine import from_bytes
+from serving.embeddings import embed_missing, space_of
 from serving.models import Embedding, ModelVersion
 
 BATCH = 5_000
@@ -62,8 +61,8 @@ def base_of(version: ModelVersion) -> Base:
 def revisions(*, project_id: int, encoder_sha: str, since: datetime | None = None) -> dict[str, int]:
     """Inquiry → revision of the train fold's labels, all or those settled since, that have an embedding here."""
     labels = Label.objects.filter(
-        project_id=project_id, inquiry__fold=Fold.TRAIN, inquiry__embeddings__encoder_sha=encoder_sha
-    )
+        project_id=project_id, inquiry__fold=Fold.TRAIN, inquiry__embeddings__encoder_sha=space_of(encoder_sha).stored_sha
+    )  # fmt: skip
     if since is not None:
         labels = labels.filter(settled_at__gt=since)
     return {str(pk): revision for pk, revision in labels.values_list("inquiry_id", "revision")}
@@ -72,14 +71,17 @@ def revisions(*, project_id: int, encoder_sha: str, since: datetime | None = Non
 def changes(*, encoder_sha: str, inquiries: Collection[str]) -> list[Settled]:
     """What these labels are now, in the order in which they were settled. One of an archived category is withdrawn."""
     found: list[Settled] = []
+    space = space_of(encoder_sha)
     for part in _parts(inquiries):
-        labels = Label.objects.filter(inquiry_id__in=part, inquiry__embeddings__encoder_sha=encoder_sha)
+        labels = Label.objects.filter(inquiry_id__in=part, inquiry__embeddings__encoder_sha=space.stored_sha)
         fields = (
-            "inquiry_id", "revision", "category__key", "category__archived_at", "source", "settled_at", "inquiry__embeddings__vector",
+            "inquiry_id", "revision", "category__key", "category__archived_at", "source", "settled_at", "inquiry__text",
+            "inquiry__embeddings__vector",
         )  # fmt: skip
         rows = list(labels.values_list(*fields))
         people = _people([r[0] for r in rows if r[4] in PEOPLE])
-        found += [_settled(row, people) for row in rows]
+        vectors = space.vectors([r[6] for r in rows], [bytes(r[7]) for r in rows])
+        found += [_settled((*row[:6], x), people) for row, x in zip(rows, vectors, strict=True)]
     return sorted(found, key=lambda s: (s.at, s.change.label))
 
 
@@ -97,12 +99,12 @@ def embed_labeled(*, project_id: int, since: datetime) -> int:
 
 
 def _settled(row: tuple[Any, ...], people: dict[uuid.UUID, str]) -> Settled:
-    inquiry, revision, key, archived, source, at, vector = row
+    inquiry, revision, key, archived, source, at, x = row
     if key is None or archived is not None:
         return Settled(at, Change(revision, str(inquiry), None))
     who = people.get(inquiry, source)  # imports and agents share an allowance of their own
     weight = SOURCE_WEIGHTS.get(source, 1.0)
-    return Settled(at, Change(revision, str(inquiry), key, from_bytes([vector])[0], weight, who))
+    return Settled(at, Change(revision, str(inquiry), key, x, weight, who))
 
 
 def _people(inquiries: list[uuid.UUID]) -> dict[uuid.UUID, str]:
@@ -122,12 +124,12 @@ def _vectors(encoder_sha: str, inquiries: Iterable[str]) -> dict[str, NDArray[np
 
 
 def _stored(encoder_sha: str, inquiries: Iterable[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    space = space_of(encoder_sha)
     for part in _parts(inquiries):
-        rows = list(
-            Embedding.objects.filter(encoder_sha=encoder_sha, inquiry_id__in=part).values_list("inquiry_id", "vector")
-        )
-        if rows:
-            yield from zip((str(pk) for pk, _ in rows), from_bytes([bytes(v) for _, v in rows]), strict=True)
+        known = Embedding.objects.filter(encoder_sha=space.stored_sha, inquiry_id__in=part)
+        rows = list(known.values_list("inquiry_id", "inquiry__text", "vector"))
+        vectors = space.vectors([text for _, text, _ in rows], [bytes(v) for _, _, v in rows])
+        yield from ((str(pk), x) for (pk, _, _), x in zip(rows, vectors, strict=True))
 
 
 def _parts(inquiries: Iterable[str]) -> Iterator[list[str]]:

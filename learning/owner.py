@@ -33,13 +33,14 @@ _LOOK = """
 SELECT m.id, p.revision, coalesce(l.wish, ''),
     EXISTS (SELECT 1 FROM labeling_label x WHERE x.project_id = m.project_id AND x.settled_at > %s)
 FROM serving_modelversion m JOIN feedback_project p ON p.id = m.project_id
-LEFT JOIN serving_livestate l ON l.model_id = m.id WHERE m.stage = 'production'
+LEFT JOIN serving_livestate l ON l.model_id = m.id WHERE m.stage = 'production' OR EXISTS (
+    SELECT 1 FROM serving_rollout r WHERE r.candidate_id = m.id AND r.state IN ('running', 'held'))
 """
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What one look at a version in production showed."""
+    """What one look at a version in production, or on trial beside it, showed."""
 
     version: int
     revision: int

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from feedback import jobs
 from feedback.models import Category, Fold
+from learning.cascades import calibrate
 from learning.core.export import head_graph
 from learning.core.heads.base import LiveBase
 from learning.core.heads.journal import Change, held_from
@@ -32,7 +33,7 @@ from learning.gates.judge import metrics
 from learning.judging import judged
 from learning.live import LIVE_FILE, Follower, behind
 from learning.models import RunState, Snapshot, TrainingRun
-from serving import registry, zero_shot
+from serving import registry, rollouts, students, zero_shot
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
 from serving.models import LiveState, ModelVersion, Stage
@@ -61,7 +62,9 @@ def train_project(running: jobs.Running) -> dict[str, Any]:
 
     project_id = running.job.project_id
     running.report(0.02, "collecting labels")
-    shas = encoders_with_labels(project_id=project_id)
+    read = encoders_with_labels(project_id=project_id)
+    students_of = [s.encoder_sha for s in students.in_production(project_id=project_id) if s.teacher_sha in read]
+    shas = [*read, *students_of]
     outcomes = []
     for n, sha in enumerate(shas):
 
@@ -69,6 +72,8 @@ def train_project(running: jobs.Running) -> dict[str, Any]:
             running.report(0.05 + 0.8 * (n + share) / len(shas), stage)
 
         outcomes.append(_train_variant(running, sha, report))
+    running.report(0.87, "choosing when to hand on")
+    calibrate(project_id=project_id)
     running.report(0.9, "scoring open tasks")
     return {"runs": outcomes, "rescored": rescore_tasks(project_id=project_id)}
 
@@ -139,7 +144,7 @@ def _judge(
             stage=Stage.STAGING if passed else Stage.REJECTED, lineage=lineage,
         )  # fmt: skip
         if passed:
-            registry.promote(version_id=model.pk)
+            rollouts.release(version_id=model.pk)
         if follower is not None:
             follower.adopt(model)
         TrainingRun.objects.filter(pk=run.pk).update(

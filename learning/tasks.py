@@ -25,6 +25,14 @@ def train(running: jobs.Running) -> dict[str, Any]:
     return train_project(running)
 
 
+@jobs.handler("distill", queue="learn")
+def distill(running: jobs.Running) -> dict[str, Any]:
+    """Make a project's student anew."""
+    from learning.students import distill_project  # torch is loaded by the learner alone
+
+    return distill_project(running)
+
+
 @jobs.handler("rescore", queue="learn")
 def rescore(running: jobs.Running) -> dict[str, Any]:
     """Rank a project's open tasks with its strategy."""
@@ -57,6 +65,26 @@ def on_category(event: OutboxEvent) -> None:
 def schedule_trainings() -> int:
     """Beat's safety net: train every project that has enough new labels."""
     return sum(train_if_due(project_id=pk) for pk in Project.objects.values_list("pk", flat=True))
+
+
+@jobs.handler("look_for_students", queue="learn")
+def look_for_students(running: jobs.Running) -> dict[str, Any]:
+    """Ask for a student where a project should have another one. The learner looks: it has the encoders open anyway."""
+    from learning.students import due
+
+    if (why := due(project_id=running.job.project_id)) is None:
+        return {}
+    jobs.enqueue(kind="distill", project_id=running.job.project_id)
+    return {"why": why}
+
+
+@shared_task(name="learning.schedule_students")
+def schedule_students() -> int:
+    """Beat: have every project in use looked at."""
+    projects = list(Project.objects.filter(archived_at=None).values_list("pk", flat=True))
+    for pk in projects:
+        jobs.enqueue(kind="look_for_students", project_id=pk)
+    return len(projects)
 
 
 def train_if_due(*, project_id: int | None) -> bool:

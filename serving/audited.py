@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from feedback.audit import Recorded, record
-from serving.models import ModelVersion, PolicyVersion
+from serving.models import ModelVersion, PolicyVersion, Rollout, RolloutSettings, Student
 
 
 def register() -> None:
     """Called when the app is ready."""
     record(ModelVersion, Recorded("model", ("number", "stage", "promoted_at")))
+    record(Student, Recorded("student", ("teacher_sha", "encoder_sha", "stage")))
+    record(Rollout, Recorded("rollout", ("candidate_id", "control_id", "kind", "state", "step")))
+    limits = ("minimum_per_arm", "minimum_audited", "maximum_looks", "look_minutes", "most_disagreement", "slow_ms")
+    record(RolloutSettings, Recorded("rollouts", ("project_id", "mode", *limits)))
     record(PolicyVersion, Recorded("policy", ("number", "stage", "promoted_at")))

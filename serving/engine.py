@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.ranking import Rules
+from serving.cascade import Step
 from serving.encoder import Encoder
 from serving.routing import Policy
+
+if TYPE_CHECKING:
+    from serving.arms import Trial
 
 # Smaller probabilities say nothing and cost bytes in every answer and record.
 SMALLEST = 0.0005
@@ -30,6 +35,9 @@ class CategoryInfo:
     high_risk: bool
     # Everything that describes it without labels: name, translated names, description, examples.
     texts: tuple[str, ...]
+    # What the queue asks of its tasks (labeling/opening.py).
+    overlap: int | None = None
+    restricted: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,13 +65,15 @@ class Desk:
     project_id: int
     slug: str
     policy: Policy
-    overlap: int
+    rules: Rules
     categories: Mapping[str, CategoryInfo]
     replies: Mapping[tuple[str, str], ReplyInfo]  # (category key, locale)
     signature: str = ""
     order_templates: tuple[str, ...] = ()
     heads: Mapping[str, ServedHead] = field(default_factory=dict)  # by encoder sha256
+    steps: Mapping[str, Step] = field(default_factory=dict)  # the fast step before an encoder, by its sha256
     deltas: str = ""  # which weight deltas the heads have
+    trials: Mapping[str, Trial] = field(default_factory=dict)  # the candidate beside a head, by encoder sha256
 
     def reply_to(self, category: str, locale: str) -> ReplyInfo | None:
         """The active reply in the locale, its language, or English."""
@@ -86,6 +96,12 @@ class Prediction:
     model_id: int | None
     model_name: str
     delta: int = 0
+    # Of a distilled encoder the one that it imitates: its vector stands for that one's, and costs less to make than to keep.
+    teacher_sha: str = ""
+    # The rollout that was under way, and which of its arms this answer belongs to (serving/arms.py).
+    rollout_id: int | None = None
+    arm: str = ""
+    took_ms: float | None = None  # from the text to the prediction, where it was measured
 
     @property
     def margin(self) -> float:
@@ -100,25 +116,34 @@ def predict(
     """Predictions for embeddings [n, d], in their order."""
     probabilities = served.head.predict(x) if served.categories else np.zeros((len(x), 0), np.float32)
     tones = np.zeros(len(x), np.float32) if sentiments is None else sentiments
-    return [_one(encoder, served, p, float(s), row) for p, s, row in zip(probabilities, tones, x, strict=True)]
+    return [one(encoder, served, p, float(s), row) for p, s, row in zip(probabilities, tones, x, strict=True)]
 
 
-def _one(
-    encoder: Encoder, served: ServedHead, p: NDArray[np.float32], sentiment: float, x: NDArray[np.float32]
+def one(
+    encoder: Encoder,
+    served: ServedHead,
+    p: NDArray[np.float32],
+    sentiment: float,
+    x: NDArray[np.float32],
+    *,
+    teacher_sha: str = "",
 ) -> Prediction:
+    """The prediction that the probabilities ``p`` [C] of one embedding ``x`` [d] make."""
+    at = np.flatnonzero(p >= SMALLEST)
+    ordered = at[np.argsort(-p[at], kind="stable")].tolist()
+    shares = p.tolist()
     best = int(p.argmax()) if len(p) else None
-    kept = np.flatnonzero(p >= SMALLEST)
-    shown = {served.categories[i]: round(float(p[i]), 4) for i in kept[np.argsort(-p[kept], kind="stable")]}
     return Prediction(
         category=None if best is None else served.categories[best],
-        confidence=0.0 if best is None else min(float(p[best]), 1.0),
-        probabilities=shown,
+        confidence=0.0 if best is None else min(shares[best], 1.0),
+        probabilities={served.categories[i]: round(shares[i], 4) for i in ordered},
         sentiment=round(sentiment, 4),
         embedding=x,
         encoder_sha=encoder.sha256,
         model_id=served.model_id,
         model_name=served.name,
         delta=served.delta,
+        teacher_sha=teacher_sha,
     )
 
 

@@ -6,9 +6,20 @@ from django.db import models
 from django.db.models import Q
 
 from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
+from serving.rollout_models import (
+    Rollout,
+    RolloutEvidence,
+    RolloutLook,
+    RolloutSettings,
+    RolloutState,
+    RolloutStep,
+    ShadowAnswer,
+)
 from serving.sentiment_models import CommentReading, SentimentStage, SentimentVersion
+from serving.student_models import Cascade, Student, StudentStage
 
 __all__ = [
+    "Cascade",
     "CommentReading",
     "DecisionRecord",
     "Embedding",
@@ -16,9 +27,18 @@ __all__ = [
     "PolicyStage",
     "PolicyVersion",
     "ReplyShown",
+    "Rollout",
+    "RolloutEvidence",
+    "RolloutLook",
+    "RolloutSettings",
+    "RolloutState",
+    "RolloutStep",
     "SentimentStage",
     "SentimentVersion",
+    "ShadowAnswer",
     "Stage",
+    "Student",
+    "StudentStage",
 ]
 
 
@@ -137,8 +157,18 @@ class DecisionRecord(models.Model):
     propensity = models.FloatField()
     answer = models.JSONField(default=dict)
     decided_at = models.DateTimeField(auto_now_add=True)
+    # Where a rollout was under way: which one, and who answered (production, candidate, or production in its stead).
+    rollout = models.ForeignKey(Rollout, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
+    arm = models.CharField(max_length=10, default="", db_default="", blank=True)
+    took_ms = models.FloatField(null=True, help_text="Time in the model, from the text to the prediction.")
 
     class Meta:
+        indexes = [
+            # What a look at a rollout reads.
+            models.Index(
+                fields=["rollout", "decided_at"], condition=Q(rollout__isnull=False), name="decision_by_rollout"
+            ),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(decision__in=["auto", "human"]), name="decision_auto_or_human"),
             models.CheckConstraint(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from feedback import outbox
-from feedback.models import Inquiry, Reply
+from feedback import bulk, outbox
+from feedback.models import Reply
 from serving import policy as pure
 from serving.artifacts import Bundle, CorruptBundle, load_bundle
 from serving.engine import Prediction
@@ -60,7 +61,7 @@ def choose(
     """The reply that the project's policy shows for a prediction; None: send the category's reply."""
     try:
         held = _current(project_id)
-        if p.category is None or (found := held.policies.get(p.encoder_sha)) is None:
+        if p.category is None or (found := held.policies.get(p.teacher_sha or p.encoder_sha)) is None:
             return None
         offered = pure.candidates(
             held.offers, category=p.category, locale=locale, metadata=metadata or {}, now=timezone.now()
@@ -72,11 +73,11 @@ def choose(
         return None
 
 
-def record(choice: Choice, inquiry: Inquiry) -> None:
-    """Log what was shown, in the caller's transaction."""
-    ReplyShown.objects.create(
-        inquiry=inquiry, policy_id=choice.policy, reply_id=choice.reply, propensity=choice.propensity,
-        candidates={str(i): round(share, 6) for i, share in choice.candidates.items()},
+def shown_columns(choice: Choice, inquiry_id: uuid.UUID) -> dict[str, Any]:
+    """The row of `ReplyShown` that logs what was shown, to be written with the inquiry."""
+    return bulk.row(
+        ReplyShown, inquiry_id=inquiry_id, policy_id=choice.policy, reply_id=choice.reply, propensity=choice.propensity,
+        candidates={str(i): round(share, 6) for i, share in choice.candidates.items()}, shown_at=timezone.now(),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ log and in `refused`, and what is in service stays.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,25 +20,36 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from numpy.typing import NDArray
 
+from feedback.group_commit import Busy
 from feedback.models import Category, Project, Reply
-from serving import engine, zero_shot
+from feedback.problems import Problem
+from labeling.ranking import Rules
+from serving import arms, engine, loading, students, zero_shot
 from serving.anchors import inquiries
+from serving.arms import Trial
 from serving.artifacts import CorruptBundle
-from serving.deltas import load as load_delta
-from serving.encoder import Encoder, NgramEncoder, language_of, load_encoder
+from serving.cascade import Step, goes_up
+from serving.encoder import Encoder, NgramEncoder, OnnxEncoder, language_of, load_encoder
 from serving.engine import CategoryInfo, Desk, ReplyInfo, ServedHead
-from serving.head import OnnxHead
 from serving.models import ModelVersion, Stage
-from serving.registry import open_bundle
 from serving.routing import Policy
 from serving.sentiment import ToneHead, from_anchors
+from serving.turns import Turns
 
 log = logging.getLogger(__name__)
+# Texts that wait for the encoder in this process, and how long one may: by then the caller has given up.
+MOST_WAITING, PATIENCE_SECONDS = 64, 10.0
+_turns = Turns(len(os.sched_getaffinity(0)), waiting=MOST_WAITING, patience=PATIENCE_SECONDS)
 
 _SIGNATURES = """
-SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), ''),
+SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), '')
+        || ':' || coalesce((SELECT string_agg(c.id::text, ',' ORDER BY c.id) FROM serving_cascade c
+            JOIN serving_student s ON s.id = c.student_id WHERE s.project_id = p.id AND s.stage = 'production'), '')
+        || ':' || coalesce((SELECT string_agg(r.id || '-' || r.step, ',' ORDER BY r.id) FROM serving_rollout r
+            WHERE r.project_id = p.id AND r.state IN ('running', 'held')), ''),
     coalesce(string_agg(l.model_id || ':' || l.number || ':' || l.sha256, ',' ORDER BY m.id) FILTER (WHERE l.number > 0), '')
-FROM feedback_project p LEFT JOIN serving_modelversion m ON m.project_id = p.id AND m.stage = 'production'
+FROM feedback_project p LEFT JOIN serving_modelversion m ON m.project_id = p.id AND (m.stage = 'production'
+    OR EXISTS (SELECT 1 FROM serving_rollout r WHERE r.candidate_id = m.id AND r.state IN ('running', 'held')))
 LEFT JOIN serving_livestate l ON l.model_id = m.id
 WHERE p.id = ANY(%s) GROUP BY p.id
 """
@@ -74,6 +86,8 @@ class Served:
         for name in ("ngram", settings.ENSO_ENCODER):
             if (found := self.encoder(name)).sha256 == sha256:
                 return found
+        if (student := students.opened(sha256)) is not None:
+            return student
         raise LookupError(f"encoder {sha256[:12]} is not installed here")
 
     def sentiment(self, encoder: Encoder, language: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,8 +117,13 @@ class Served:
             object.__setattr__(desk, "heads", heads)  # a cache of what the frozen values determine
         return heads[encoder.sha256]
 
-    def predict(self, desk: Desk, texts: Sequence[str], locales: Sequence[str]) -> list[engine.Prediction]:
-        """Predictions in the order of `texts`; each text goes to the encoder of its language."""
+    def predict(
+        self, desk: Desk, texts: Sequence[str], locales: Sequence[str], units: Sequence[str] | None = None
+    ) -> list[engine.Prediction]:
+        """Predictions in the order of `texts`; each text goes to the encoder of its language.
+
+        With `units` (whose text it is) a candidate answers its share of them; without, production answers all.
+        """
         groups: dict[tuple[str, str], list[int]] = {}
         encoders: dict[str, Encoder] = {}
         for i, (text, locale) in enumerate(zip(texts, locales, strict=True)):
@@ -113,11 +132,50 @@ class Served:
             groups.setdefault((encoder.sha256, language), []).append(i)
         results: dict[int, engine.Prediction] = {}
         for (sha, language), rows in groups.items():
-            encoder = encoders[sha]
-            x = encoder.encode([texts[i] for i in rows])
-            tones = self.sentiment(encoder, language, x)
-            results.update(zip(rows, engine.predict(encoder, self.head(desk, encoder), tones, x), strict=True))
+            given, trial = [texts[i] for i in rows], desk.trials.get(sha) if units is not None else None
+            if trial is None or units is None:
+                answers = self._answers(desk, encoders[sha], language, given)
+            else:
+                answers = self._tried(desk, trial, encoders[sha], language, given, [units[i] for i in rows])
+            results.update(zip(rows, answers, strict=True))
         return [results[i] for i in range(len(texts))]
+
+    def _tried(
+        self, desk: Desk, trial: Trial, encoder: Encoder, language: str, texts: list[str], units: list[str]
+    ) -> list[engine.Prediction]:
+        """By production or the candidate, as each customer's place in the rollout says."""
+        return arms.answers(
+            trial, units,
+            production=lambda at: self._answers(desk, encoder, language, [texts[i] for i in at]),
+            candidate=lambda at: self._alone(encoder, trial.head, language, [texts[i] for i in at]),
+        )  # fmt: skip
+
+    def _alone(self, encoder: Encoder, head: ServedHead, language: str, texts: list[str]) -> list[engine.Prediction]:
+        x = _encoded(encoder, texts)
+        return engine.predict(encoder, head, self.sentiment(encoder, language, x), x)
+
+    def _answers(self, desk: Desk, encoder: Encoder, language: str, texts: list[str]) -> list[engine.Prediction]:
+        """By the fast step where there is one and it is sure, else by the encoder itself."""
+        step = desk.steps.get(encoder.sha256)
+        kept = self._fast(desk, encoder, step, language, texts) if step else dict[int, engine.Prediction]()
+        if rest := [i for i in range(len(texts)) if i not in kept]:
+            alone = self._alone(encoder, self.head(desk, encoder), language, [texts[i] for i in rest])
+            kept |= zip(rest, alone, strict=True)
+        return [kept[i] for i in range(len(texts))]
+
+    def _fast(
+        self, desk: Desk, slow: Encoder, step: Step, language: str, texts: list[str]
+    ) -> dict[int, engine.Prediction]:
+        """What the fast step answers, by the place of the text."""
+        head = desk.heads[step.encoder.sha256]
+        x, known = step.encoder.encode_with_known_share(texts)
+        tones, p = self.sentiment(step.encoder, language, x), head.head.predict(x)
+        risky = np.array([c in desk.categories and desk.categories[c].high_risk for c in head.categories])
+        up = goes_up(step, desk.policy, p, known=known, tones=tones, risky=risky)
+        return {
+            int(i): engine.one(step.encoder, head, p[i], float(tones[i]), x[i], teacher_sha=slow.sha256)
+            for i in np.flatnonzero(~up)
+        }
 
     def prototypes(self, desk: Desk, encoder: Encoder) -> list[NDArray[np.float32]]:
         """Embeddings of each category's texts [n_c, d], in the desk's order of categories."""
@@ -157,9 +215,12 @@ class Served:
         policy = Policy(
             project.confidence_threshold, project.anger_threshold, project.answers_by_hand, project.audit_rate
         )
+        rules = Rules(project.overlap, project.double_share, project.patience_days)
+        heads = self._heads(project_id, frozenset(categories))
         desk = Desk(
-            project.pk, project.slug, policy, project.overlap, categories, replies, signs[0],
-            tuple(project.order_templates), self._heads(project_id, frozenset(categories)),
+            project.pk, project.slug, policy, rules, categories, replies, signs[0],
+            tuple(project.order_templates), heads, students.steps(project_id, heads),
+            trials=loading.trials(project_id, frozenset(categories), self.refused),
         )  # fmt: skip
         desk = self._followed(desk, signs[1])
         for sha in desk.heads:
@@ -169,36 +230,31 @@ class Served:
     def _followed(self, desk: Desk, deltas: str) -> Desk:
         """The same desk with the weights of these deltas; one that cannot be read is looked for again."""
         wanted = {int(pk): (int(number), sha) for pk, number, sha in (d.split(":") for d in deltas.split(",") if d)}
-        heads, complete = dict(desk.heads), True
-        for encoder_sha, served_head in desk.heads.items():
-            number, sha256 = wanted.get(served_head.model_id or 0, (0, ""))
-            if number <= served_head.delta or not isinstance(served_head.head, OnnxHead):
-                continue
+        known, complete = frozenset(desk.categories), True
+        heads, trials = dict(desk.heads), dict(desk.trials)
+        for served_head in (*desk.heads.values(), *(t.head for t in desk.trials.values())):
             try:
-                delta = load_delta(manifest_sha=served_head.manifest_sha, number=number, sha256=sha256)
-                head = _known(served_head.head.with_delta(delta), frozenset(desk.categories))
+                moved = loading.moved(served_head, wanted.get(served_head.model_id or 0), known)
             except (CorruptBundle, ValueError) as error:
                 complete = False
                 self.refused[served_head.model_id or 0] = str(error)
                 log.error("a delta is refused, the weights in service stay: %s", error)
                 continue
-            heads[encoder_sha] = replace(served_head, head=head, categories=head.categories, delta=number)
-        return replace(desk, heads=heads, deltas=deltas if complete else desk.deltas)
+            heads = {sha: moved if h is served_head else h for sha, h in heads.items()}
+            trials = {sha: replace(t, head=moved) if t.head is served_head else t for sha, t in trials.items()}
+        return replace(desk, heads=heads, trials=trials, deltas=deltas if complete else desk.deltas)
 
     def _heads(self, project_id: int, categories: frozenset[str]) -> dict[str, ServedHead]:
         heads: dict[str, ServedHead] = {}
         present = self._desks.get(project_id)
         for version in ModelVersion.objects.filter(project_id=project_id, stage=Stage.PRODUCTION):
             try:
-                head = _known(OnnxHead.load(open_bundle(version)), categories)
+                heads[version.encoder_sha] = loading.opened(version, categories)
             except CorruptBundle as error:
                 self.refused[version.pk] = str(error)
                 log.error("version %s is refused, the one in service stays: %s", version, error)
                 if present and version.encoder_sha in present.heads:
                     heads[version.encoder_sha] = present.heads[version.encoder_sha]
-                continue
-            name = f"v{version.number}"
-            heads[version.encoder_sha] = ServedHead(head, head.categories, name, version.pk, version.manifest_sha)
         return heads
 
     def _watch(self) -> None:
@@ -225,17 +281,23 @@ def _signatures(project_ids: list[int]) -> dict[int, tuple[str, str]]:
         return {pk: (signature, deltas) for pk, signature, deltas in cursor.fetchall()}
 
 
-def _known(head: OnnxHead, categories: frozenset[str]) -> OnnxHead:
-    """The head without categories that the project has archived: nothing is answered with them."""
-    at = [i for i, key in enumerate(head.categories) if key in categories]
-    if not at or len(at) == len(head.categories):
-        return head
-    return head.with_weights(head.weights[:, at], head.bias[at], categories=[head.categories[i] for i in at])
+def _encoded(encoder: Encoder, texts: list[str]) -> NDArray[np.float32]:
+    """Vectors [n, d]; 503 where more wait for the encoder than it can read in good time."""
+    if not isinstance(encoder, OnnxEncoder):
+        return encoder.encode(texts)
+    try:
+        with _turns.turn():
+            return encoder.encode(texts)
+    except Busy as error:
+        raise Problem(
+            503, "busy", f"More texts arrive than can be read ({error}): send this again.", retry_after=1
+        ) from error
 
 
 def _category(c: Category) -> CategoryInfo:
     words = [c.name, *[str(v) for v in c.names.values()], c.description, *c.examples]
-    return CategoryInfo(c.pk, c.key, c.name, c.high_risk, tuple(dict.fromkeys(w for w in words if w)))
+    texts = tuple(dict.fromkeys(w for w in words if w))
+    return CategoryInfo(c.pk, c.key, c.name, c.high_risk, texts, c.overlap, c.restricted)
 
 
 served = Served()

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from django.db import IntegrityError, transaction
+from django.db import OperationalError, transaction
 
-from feedback import outbox, privacy
-from feedback import services as feedback_services
-from feedback.idempotency import Key, Replay, conflict, lock_or_refuse
+from feedback import privacy, recording
+from feedback.idempotency import Key, Replay, conflict
 from feedback.masking import mask
 from feedback.models import Fold, Inquiry, Status
 from feedback.problems import not_found
+from feedback.recording import NewInquiry
+from labeling import opening
 from labeling import services as labeling_services
 from labeling.models import Escalation, TaskKind
-from serving import engine, policies
+from labeling.opening import Wanted
+from serving import engine, policies, writing
 from serving.engine import Desk, Prediction
-from serving.models import DecisionRecord, Embedding
 from serving.policy import Choice
 from serving.routing import Decision, decide
 from serving.served import served
+from serving.writing import Story
 
 _draws = random.SystemRandom()
 
@@ -42,52 +45,77 @@ def _preview(desk: Desk, p: Prediction, locale: str) -> dict[str, Any]:
     return _answer(desk, p, decision, locale, _shown(desk, p, decision, locale, None, explore=False))
 
 
-def answer_inquiry(
-    *, project_id: int, app_id: int | None, new: feedback_services.NewInquiry, key: Key | None = None
-) -> Replay:
+def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key: Key | None = None) -> Replay:
     """Answer and store an inquiry; the same external_id or Idempotency-Key with the same body gets the same answer."""
-    if earlier := _earlier(project_id, new) or (key and key.find()):
+    if key and (earlier := key.find()):
         return earlier
     desk = served.desk(project_id)
     new = _without_personal_data(new, desk.order_templates)
-    prediction = served.predict(desk, [new.text], [new.locale])[0]
+    prediction = _answered(desk, new)
     decision = _decide(desk, prediction, draw=_draws.random())
     shown = _shown(desk, prediction, decision, new.locale, new.metadata)
-    try:
-        with transaction.atomic():
-            if new.external_id is not None:
-                lock_or_refuse(f"inquiry\0{project_id}\0{new.external_id}")
-            if earlier := _earlier(project_id, new) or (key and key.begin()):
-                return earlier
-            body = _write(desk, app_id, new, prediction, decision, shown)
-            if key is not None:
-                key.keep(201, body)
-    except IntegrityError:
-        if earlier := _earlier(project_id, new):
+    return _keep(_write(desk, app_id, new, prediction, decision, shown), new, key)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the caller is told about an inquiry, and the rows that keep it."""
+
+    body: bytes
+    story: Story
+    case: Callable[[], None] | None  # opens the escalation, where there is one
+
+
+def _keep(told: _Told, new: NewInquiry, key: Key | None) -> Replay:
+    """Write it all, unless it was written before. Nothing else is asked of PostgreSQL by the common inquiry."""
+    if key is not None:
+        return _keep_once(told, new, key)
+    stored = writing.store_with(told.story, told.case) if told.case else writing.store(told.story)
+    return Replay(201, told.body) if stored else _earlier(told.story, new)
+
+
+def _keep_once(told: _Told, new: NewInquiry, key: Key) -> Replay:
+    with transaction.atomic():
+        if earlier := key.begin():
             return earlier
-        raise
-    return Replay(201, body)
+        if not writing.store_with(told.story, told.case or _nothing):
+            return _earlier(told.story, new)
+        key.keep(201, told.body)
+    return Replay(201, told.body)
 
 
-def _without_personal_data(
-    new: feedback_services.NewInquiry, templates: tuple[str, ...]
-) -> feedback_services.NewInquiry:
+def _answered(desk: Desk, new: NewInquiry) -> Prediction:
+    """The model's answer, by the arm that the customer belongs to, and how long it took."""
+    began = time.perf_counter()
+    prediction = served.predict(desk, [new.text], [new.locale], [_unit(new)])[0]
+    return replace(prediction, took_ms=round(1000 * (time.perf_counter() - began), 3))
+
+
+def _unit(new: NewInquiry) -> str:
+    """Who keeps to one arm of a rollout: the customer, else the inquiry itself."""
+    return new.customer or new.external_id or uuid.uuid4().hex
+
+
+def _nothing() -> None:
+    pass
+
+
+def _without_personal_data(new: NewInquiry, templates: tuple[str, ...]) -> NewInquiry:
     """From here on nothing sees the originals but the vault. `request_sha` stays that of the request as it was sent."""
     masked = mask(new.text, templates)
     return replace(new, text=masked.text, masked=masked, metadata=privacy.mask_values(new.metadata, templates))
 
 
-def _earlier(project_id: int, new: feedback_services.NewInquiry) -> Replay | None:
-    if new.external_id is None:
-        return None
-    known = (
-        Inquiry.objects.filter(project_id=project_id, external_id=new.external_id).select_related("decision").first()
-    )
+def _earlier(story: Story, new: NewInquiry) -> Replay:
+    """The answer that an inquiry of this external_id was given; 409 where it had another body."""
+    same = Inquiry.objects.filter(project_id=story.inquiry["project_id"], external_id=new.external_id)
+    known = same.select_related("decision").first()
     if known is None:
-        return None
-    if bytes(known.request_sha) != new.request_sha:
-        raise conflict("external_id", new.external_id)
-    return Replay(200, msgspec.json.encode(known.decision.answer))
+        raise OperationalError("an inquiry was erased while the same was stored again")
+    decision = getattr(known, "decision", None)  # an imported inquiry was never decided about
+    if bytes(known.request_sha) != new.request_sha or decision is None:
+        raise conflict("external_id", str(new.external_id))
+    return Replay(200, msgspec.json.encode(decision.answer))
 
 
 def _decide(desk: Desk, p: Prediction, *, draw: float) -> Decision:
@@ -120,58 +148,60 @@ def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: C
 
 
 def _write(
-    desk: Desk,
-    app_id: int | None,
-    new: feedback_services.NewInquiry,
-    p: Prediction,
-    decision: Decision,
-    shown: Choice | None,
-) -> bytes:
-    """Inquiry, decision, embedding, task, escalation and event, in the caller's transaction; the answer as JSON."""
+    desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decision: Decision, shown: Choice | None
+) -> _Told:
+    """The rows of an inquiry, its embedding, task and decision record, and the answer as JSON. Each row in one place."""
     answer = _answer(desk, p, decision, new.locale, shown)
     category_id = desk.categories[p.category].id if p.category else None
-    sure = decision.decision == "auto"
-    inquiry = feedback_services.record_inquiry(
-        project_id=desk.project_id, app_id=app_id, new=new, status=Status.ANSWERED if sure else Status.WAITING,
-        category_id=category_id, reply_id=answer["reply"]["id"] if answer["reply"] else None,
-        model=p.model_name,
+    inquiry = recording.inquiry_columns(
+        project_id=desk.project_id, app_id=app_id, new=new, model=p.model_name, category_id=category_id,
+        status=Status.ANSWERED if decision.decision == "auto" else Status.WAITING,
+        reply_id=answer["reply"]["id"] if answer["reply"] else None,
     )  # fmt: skip
-    if shown is not None:
-        policies.record(shown, inquiry)
-    Embedding.objects.create(inquiry=inquiry, encoder_sha=p.encoder_sha, vector=engine.to_bytes(p.embedding))
-    answer = {"id": str(inquiry.pk), **answer}
-    task_id = _open_task(desk, inquiry, p, decision, category_id)
-    answer["task"] = task_id if decision.label else None
+    rows = recording.inquiry_rows(inquiry, new)
+    answer = {"id": str(inquiry["id"]), **answer}
+    if wanted := _task(desk, p, decision, inquiry["fold"]):
+        rows |= opening.task_rows(
+            wanted, desk.rules, project_id=desk.project_id, inquiry_id=inquiry["id"], locale=new.locale, now=inquiry["received_at"]
+        )  # fmt: skip
+        answer["task"] = rows["task"][0]["id"] if decision.label else None
     if decision.escalate:
-        answer["escalation"] = labeling_services.open_escalation(
-            inquiry=inquiry, reasons=list(decision.reasons), sentiment=p.sentiment
-        ).pk
-    DecisionRecord.objects.create(
-        inquiry=inquiry, model_id=p.model_id, model_name=p.model_name, delta=p.delta, encoder_sha=p.encoder_sha,
-        category_id=category_id, confidence=p.confidence, probabilities=p.probabilities, sentiment=p.sentiment, decision=decision.decision,
-        reasons=list(decision.reasons), audit=decision.audit, propensity=desk.policy.audit_rate, answer=answer,
-    )  # fmt: skip
-    outbox.publish(kind="inquiry.decided", project_id=desk.project_id, payload={"inquiry": str(inquiry.pk)})
-    return msgspec.json.encode(answer)
+        answer["escalation"] = opening.case_ids.take()
+    if shown is not None:
+        rows["shown"] = [policies.shown_columns(shown, inquiry["id"])]
+    if not p.teacher_sha:
+        vector = engine.to_bytes(p.embedding)
+        rows["embedding"] = [{"inquiry_id": inquiry["id"], "encoder_sha": p.encoder_sha, "vector": vector}]
+    rows["decision"] = [{
+        "inquiry_id": inquiry["id"], "model_id": p.model_id, "model_name": p.model_name, "delta": p.delta,
+        "encoder_sha": p.encoder_sha, "category_id": category_id, "confidence": p.confidence, "probabilities": p.probabilities,
+        "sentiment": p.sentiment, "decision": decision.decision, "reasons": list(decision.reasons), "audit": decision.audit,
+        "propensity": desk.policy.audit_rate, "answer": answer, "decided_at": inquiry["received_at"],
+        "rollout_id": p.rollout_id, "arm": p.arm, "took_ms": p.took_ms,
+    }]  # fmt: skip
+    case = _case(inquiry, p, decision, answer["escalation"]) if decision.escalate else None
+    return _Told(msgspec.json.encode(answer), Story(rows, named=new.external_id is not None), case)
 
 
-def _open_task(desk: Desk, inquiry: Inquiry, p: Prediction, decision: Decision, category_id: int | None) -> int | None:
+def _case(inquiry: dict[str, Any], p: Prediction, decision: Decision, case_id: int) -> Callable[[], None]:
+    def opened() -> None:
+        labeling_services.open_escalation(
+            inquiry=Inquiry(**inquiry), reasons=list(decision.reasons), sentiment=p.sentiment, case_id=case_id
+        )
+
+    return opened
+
+
+def _task(desk: Desk, p: Prediction, decision: Decision, fold: int) -> Wanted | None:
     if decision.audit:
         # A uniform priority spreads audit tasks evenly through a queue that is ordered by rank.
-        task = labeling_services.open_task(
-            inquiry=inquiry, kind=TaskKind.AUDIT, overlap=desk.overlap, priority=_draws.random(), reason={"rule": "audit"},
-            propensity=desk.policy.audit_rate,
-        )  # fmt: skip
-    elif decision.label:
+        return Wanted(TaskKind.AUDIT, _draws.random(), {"rule": "audit"}, propensity=desk.policy.audit_rate)
+    if decision.label:
         # Selection picks from the train fold only (DESIGN §5.3): the others wait at the end of the queue.
-        priority = 1.0 - p.margin if inquiry.fold == Fold.TRAIN else -1.0
-        task = labeling_services.open_task(
-            inquiry=inquiry, kind=TaskKind.SELECTION, overlap=desk.overlap, priority=priority, reason=_why(p),
-            suggestion_id=category_id,
-        )  # fmt: skip
-    else:
-        return None
-    return task.pk
+        priority = 1.0 - p.margin if fold == Fold.TRAIN else -1.0
+        suggestion = desk.categories[p.category] if p.category else None
+        return Wanted(TaskKind.SELECTION, priority, _why(p), suggestion)
+    return None
 
 
 def _why(p: Prediction) -> dict[str, Any]:

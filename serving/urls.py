@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from serving import api, policies_api
+from serving import api, model_pages, policies_api, rollouts_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("inquiries", api.inquiries, name="inquiries"),
@@ -17,4 +17,19 @@ endpoints: list[URLPattern | URLResolver] = [
     path("models/<int:number>/rollback", api.ModelAction.as_view(action="rollback"), name="model-rollback"),
     path("policies", policies_api.Policies.as_view(), name="policies"),
     path("policies/<int:number>/rollback", policies_api.PolicyRollback.as_view(), name="policy-rollback"),
+    path("models/<int:number>/rollout", rollouts_api.RolloutStart.as_view(), name="rollout-start"),
+    path("rollouts", rollouts_api.Rollouts.as_view(), name="rollouts"),
+    *(
+        path(f"rollouts/<int:rollout_id>/{move}", rollouts_api.RolloutMove.as_view(move=move), name=f"rollout-{move}")
+        for move in rollouts_api.MOVES
+    ),
+    path("sample-size", rollouts_api.SampleSize.as_view(), name="sample-size"),
+]
+
+# Under /p/<slug>/.
+pages: list[URLPattern | URLResolver] = [
+    path("models", model_pages.models_page, name="model-versions"),
+    path("models/settings", model_pages.rollout_settings, name="rollout-settings"),
+    path("models/<int:number>/<slug:deed>", model_pages.model_act, name="model-act"),
+    path("rollouts/<int:rollout_id>/<slug:move>", model_pages.rollout_act, name="rollout-act"),
 ]

@@ -11,7 +11,7 @@ from django.test import Client
 from feedback import ingest, keys, outbox, tokens
 from feedback.models import ClientApp, Membership, Project, Role, User
 from feedback.services import create_project
-from serving import policies
+from serving import policies, writing
 from serving.served import served
 
 CATEGORIES = [
@@ -29,6 +29,7 @@ def _forget() -> None:
     keys.public_cache.clear()
     tokens.known.clear()
     ingest.close()
+    writing.close()
 
 
 @pytest.fixture(autouse=True)

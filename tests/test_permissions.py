@@ -33,7 +33,7 @@ from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
-from serving.models import DecisionRecord, ModelVersion, PolicyVersion
+from serving.models import DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -155,11 +155,19 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "model-rollback": {"POST": key("models:admin")},
     "policies": {"GET": MEMBERS | key("labels:read")},
     "policy-rollback": {"POST": LEADS | key("models:admin")},
+    "rollouts": {"GET": MEMBERS | key("labels:read")},
+    "rollout-start": {"POST": LEADS | key("models:admin")},
+    "sample-size": {"GET": MEMBERS | key("labels:read")},
+    "model-versions": dict.fromkeys(METHODS, MEMBERS),
+    "model-act": {"POST": LEADS},
+    "rollout-act": {"POST": LEADS},
+    "rollout-settings": {"POST": LEADS},
     "schema": {"GET": PUBLIC},
     "docs": {"GET": PUBLIC},
     "healthz": dict.fromkeys(METHODS, PUBLIC),
     "readyz": dict.fromkeys(METHODS, PUBLIC),
 } | {f"escalation-{verb}": {"POST": AGENTS} for verb in ("assign", "note", "priority", "reply", "resolve", "snooze")}
+ACCESS |= {f"rollout-{move}": {"POST": LEADS | key("models:admin")} for move in ("hold", "resume", "advance", "abort")}
 # Bodies that are right but for the caller, where `{}` would be refused before anybody looks at who asks.
 TOKEN = str(uuid.UUID(int=7))
 BODIES: dict[str, dict[str, Any]] = {
@@ -272,12 +280,16 @@ def make_site(slug: str, name: str) -> Site:
     finding = CaseFinding.objects.create(
         case=escalation, project=project, kind=FindingKind.GUIDELINE, category=category, text=name
     )
+    trial = Rollout.objects.create(
+        project=project, encoder_sha="e" * 64, candidate=model, control=model, plan=[0, 1, 100], salt=name
+    )
+    trial.steps.create(number=0, percent=0)
     api_key = ApiKey.objects.get(digest=digest(make_key(project)))
     objects = {
         "category_id": category.pk, "webhook_id": hook.pk, "notice_id": notice.pk, "batch_id": batch.pk,
         "finding_id": finding.pk, "user_id": author.pk, "key_id": api_key.pk, "action": "pause", "uidb64": "MA", "token": "x",
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
-        "exchange_id": made.pk, "number": model.number,
+        "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold",
     }  # fmt: skip
     return Site(project, objects)
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.cascade import sureness as sureness
+
 Floats = NDArray[np.floating]
 
 
@@ -29,13 +31,6 @@ class Threshold:
     """Share of the calibration texts that go up."""
     expected_loss: float
     """Of accuracy against the slow model alone, as a fraction, on the calibration texts."""
-
-
-def sureness(p: Floats) -> Floats:
-    """log(p₁/p₂) of the two largest of each row's probabilities [n]; infinite where the second is zero."""
-    two = np.partition(p, -2, axis=1)[:, -2:]
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(two[:, 1]) - np.log(two[:, 0]))
 
 
 def expected_losses(fast: Floats, slow: Floats) -> Floats:

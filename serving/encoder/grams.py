@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Keys = NDArray[np.uint64]
 Ints = NDArray[np.int64]
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN, _ALL = int(GOLDEN), 2**64 - 1
 SPACE, ZERO, NINE = 32, 48, 57
 
 
@@ -54,6 +55,17 @@ def grams(units: Units, longest: int) -> Iterator[tuple[Keys, Ints, NDArray[np.b
         keys = mixed((keys + GOLDEN) * GOLDEN + units.ids[np.minimum(starts + n - 1, len(units.ids) - 1)])
         inside = starts + n - 1 <= units.last
         yield keys[inside], units.owner[inside], inside
+
+
+def key_of(gram: Sequence[int]) -> int:
+    """The key that ``grams`` gives to one n-gram, in plain integers: for one at a time this is faster than arrays."""
+    key = 0
+    for unit in gram:
+        key = ((key + _GOLDEN) * _GOLDEN + unit) & _ALL
+        key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & _ALL
+        key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & _ALL
+        key ^= key >> 31
+    return key
 
 
 def mixed(h: Keys) -> Keys:

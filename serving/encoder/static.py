@@ -19,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from serving.encoder.grams import Ints, Units, characters, grams
+from serving.encoder.grams import Ints, Units, characters, grams, key_of
 from serving.encoder.manifest import EncoderError, identity, read_manifest, verify_files
 from serving.encoder.protocol import Embeddings
 from serving.encoder.tokens import open_tokenizer, token_ids
 
 BATCH = 64
+# n-grams whose rows are remembered: some 20 MB, then it begins anew.
+MOST_REMEMBERED = 100_000
 EPSILON = 1e-5
 ARRAYS = ("keys", "table", "A", "a", "B", "b", "C")
 Floats = NDArray[np.float32]
@@ -47,6 +49,36 @@ class Bags:
         self._keys = keys
         self._longest = longest
         self._tokenizer = tokenizer
+
+        self._memo: dict[tuple[int, ...], int] = {}
+
+    def of_one(self, text: str) -> tuple[list[int], int]:
+        """(rows of the known n-grams of one text, how many it has in all): what ``__call__`` finds, without its arrays.
+
+        Language repeats itself: a memo of pairs of units that were looked up before answers most of them.
+        """
+        units = self._units_of_one(text)
+        rows = [self._row((unit,)) for unit in units]
+        for n in range(2, self._longest + 1):
+            rows += [self._row(gram) for gram in zip(*(units[i:] for i in range(n)), strict=False)]
+        return [row for row in rows if row >= 0], len(rows)
+
+    def _units_of_one(self, text: str) -> list[int]:
+        if self._tokenizer is None:
+            return [int(i) for i in characters([text]).ids]
+        return token_ids(self._tokenizer, [text])[0]
+
+    def _row(self, gram: tuple[int, ...]) -> int:
+        """The row of an n-gram, −1 for one that was not seen in distillation."""
+        if (known := self._memo.get(gram)) is not None:
+            return known
+        key = key_of(gram)
+        at = int(np.searchsorted(self._keys, key))
+        row = at if at < len(self._keys) and self._keys[at] == key else -1
+        if len(self._memo) >= MOST_REMEMBERED:
+            self._memo.clear()
+        self._memo[gram] = row
+        return row
 
     def units(self, texts: Sequence[str]) -> Units:
         """Token ids (between the tokenizer's special ones) or code points of ``texts``."""
@@ -76,8 +108,12 @@ class StaticEncoder:
         self.name = str(manifest["name"])
         self.dim = int(manifest["dim"])
         self._bags = Bags(arrays["keys"], int(manifest["longest_gram"]), tokenizer)
-        self._table = arrays["table"]
+        # In float32 although it is stored in half of it: adding up halves costs more than reading twice as much.
+        self._table = np.asarray(arrays["table"], np.float32)
         self._A, self._a, self._B, self._b, self._C = (np.asarray(arrays[n], np.float32) for n in ARRAYS[2:])
+        # Both products of the normalised sum in one: the hidden layer and the bypass.
+        self._AC = np.ascontiguousarray(np.concatenate([self._A, self._C], axis=1))
+        self._ab = np.concatenate([self._a, self._b])
 
     @classmethod
     def load(cls, directory: Path) -> StaticEncoder:
@@ -95,6 +131,8 @@ class StaticEncoder:
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """Unit rows [n, dim]; a text without any known n-gram gets the same vector as the empty text."""
+        if len(texts) == 1:
+            return self._alone(texts[0])[0][None, :]
         out = np.empty((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), BATCH):
             out[start : start + BATCH] = self._vectors(self._bags(texts[start : start + BATCH]))
@@ -102,11 +140,24 @@ class StaticEncoder:
 
     def encode_with_known_share(self, texts: Sequence[str]) -> tuple[Embeddings, Floats]:
         """Vectors [n, dim], and for each text the share of its n-grams that were seen in distillation [n]."""
+        if len(texts) == 1:
+            vector, share = self._alone(texts[0])
+            return vector[None, :], np.array([share], np.float32)
         bags = [self._bags(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
         if not bags:
             return np.empty((0, self.dim), np.float32), np.empty(0, np.float32)
         shares = [(bag.known / np.maximum(bag.total, 1)).astype(np.float32) for bag in bags]
         return np.concatenate([self._vectors(bag) for bag in bags]), np.concatenate(shares)
+
+    def _alone(self, text: str) -> tuple[Floats, float]:
+        """The vector [dim] of one text and the share of its n-grams that are known: most requests bring one text."""
+        rows, total = self._bags.of_one(text)
+        z = self._table[rows].sum(axis=0) / np.float32(max(len(rows), 1) ** 0.5)
+        z -= z.mean()
+        both = (z / np.sqrt(z @ z / np.float32(len(z)) + np.float32(EPSILON))) @ self._AC + self._ab
+        hidden = np.maximum(both[: len(self._a)], 0)
+        v = hidden @ self._B + both[len(self._a) :]
+        return np.asarray(v / np.sqrt(v @ v), np.float32), len(rows) / max(total, 1)
 
     def _vectors(self, bag: Bag) -> Floats:
         y = layer_normalized(sums(self._table, bag) / np.sqrt(np.maximum(bag.known, 1)).astype(np.float32)[:, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import uuid
 from datetime import timedelta
@@ -31,7 +32,9 @@ from labeling import case_resolving, escalations, queue, services
 from labeling.escalations import Hand
 from labeling.models import Annotation, Escalation, LabelTask, SlotRole, TaskKind
 from learning.models import RunState, Snapshot, TrainingRun
-from serving.models import DecisionRecord, ModelVersion, Stage
+from serving.models import DecisionRecord, ModelVersion, Rollout, RolloutEvidence, Stage
+from serving.rollout import STEPWISE, WATCHED, Limits
+from serving.sequential import Tally, blank, e_value, observe
 
 CATEGORIES: list[dict[str, Any]] = [
     {"key": "refund", "name": "Refund", "names": {"ja": "返金"}, "description": "The customer wants money back.",
@@ -320,3 +323,57 @@ def make_webhooks(shop: Project) -> None:
     ):
         Notice.objects.create(webhook=works, event=event, kind="label.resolved", body="{}", state=state, attempts=3,
                               due_at=now, status=status, error=error)  # fmt: skip
+
+
+def try_version(project: Project, control: ModelVersion) -> Rollout:
+    """A second version at 5 %, five days after it began, and a third that was rolled back before."""
+    now = timezone.now()
+    versions = [
+        ModelVersion.objects.create(
+            project=project, number=n, encoder_sha=control.encoder_sha, manifest_sha=str(n) * 64, kind="ridge", parent=control,
+            stage=stage, lineage={"labels": 40 * n, "data": str(n) * 64}, gates=control.gates,
+            metrics={"test_accuracy": {"value": 0.9 + n / 200, "low": 0.87, "high": 0.96}, "test_ece": 0.028},
+        )
+        for n, stage in ((3, Stage.REJECTED), (4, Stage.STAGING))
+    ]  # fmt: skip
+    shared = {
+        "project": project,
+        "encoder_sha": control.encoder_sha,
+        "control": control,
+        "plan": list(STEPWISE),
+        "salt": "s",
+    }
+    harm = {"code": "harm", "metric": "accuracy", "p_value": 0.013}
+    Rollout.objects.create(
+        **shared, candidate=versions[0], state="rolled_back", step=1, reason=harm, ended_at=now - timedelta(days=7)
+    )
+    lacks = [{"code": "customers", "seen": 118, "needed": 200}]
+    rollout = Rollout.objects.create(
+        **shared,
+        candidate=versions[1],
+        step=2,
+        limits=dataclasses.asdict(Limits()),
+        reason={"code": "wait", "lacks": lacks},
+    )
+    for number, share in enumerate(STEPWISE[:3]):
+        rollout.steps.create(number=number, percent=share, customers=118 if number == 2 else 240, looks=2)
+    _show_evidence(rollout)
+    return rollout
+
+
+def _show_evidence(rollout: Rollout) -> None:
+    seen = {m.name: blank() for m in WATCHED}
+    for day in range(5):
+        n = 40 + 20 * day
+        for m in WATCHED:
+            rate = 0.84 if m.name == "accuracy" else m.baseline * 1.1
+            total = (15.0 * n, 12.0 * n) if m.kind == "mean" else (round(rate * n), round(m.baseline * n))
+            arms = [Tally(n, t, 6000.0 * n) for t in total]
+            seen[m.name] = observe(m, seen[m.name], *arms)
+        parts = {m.name: float(e_value(m, seen[m.name])) for m in WATCHED}
+        at = timezone.now() - timedelta(days=5 - day)
+        rollout.looks.create(
+            at=at, step=min(day, 2), action="hold", e_value=sum(parts.values()) / len(parts), parts=parts
+        )
+    for name, evidence in seen.items():
+        RolloutEvidence.objects.create(rollout=rollout, metric=name, stored=evidence.as_json(), until=timezone.now())

@@ -37,7 +37,7 @@ def picture(page: Page, name: str) -> None:
 
 @pytest.fixture
 def busy(shop: Project, people: dict[str, User]) -> Project:
-    scene.train_once(shop, people)
+    scene.try_version(shop, scene.train_once(shop, people))
     scene.dispute(shop, people, 1)
     scene.work_on_cases(shop, people)
     scene.fill_queue(shop)
@@ -57,6 +57,7 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "escalations": ("agent", "/p/shop/cases", ".shares"),
     "case-resolved": ("agent", "/p/shop/cases?view=resolved", ".said-by.person"),
     "loop": ("lead", "/p/shop/loop", ".strip"),
+    "models": ("lead", "/p/shop/models", ".trial .chart"),
     "quality": ("lead", "/p/shop/quality", ".quality"),
     "categories": ("lead", "/p/shop/categories", ".list"),
     "category": ("lead", "/p/shop/categories/FIRST", ".reply-row"),

@@ -113,6 +113,7 @@ LISTS: dict[str, tuple[str, Grow]] = {
     "audit": ("/p/shop/audit", answers),
     "exchange": ("/p/shop/exchange", jobs),
     "loop": ("/p/shop/loop", versions),
+    "models": ("/p/shop/models", versions),
     "projects": ("/projects", projects),
 }
 
