@@ -52,7 +52,7 @@ class TopicRun(models.Model):
 
 
 class Topic(models.Model):
-    """What some texts are about. `number` is its lasting identity within project and encoder variant.
+    """What some texts are about. `number` is its lasting identity within the project, whatever encoder reads its texts.
 
     Name, notes, owner, pin and mute are a person's; everything else is written by runs.
     """
@@ -83,10 +83,12 @@ class Topic(models.Model):
     negative_high = models.FloatField(default=1.0)
     representatives = ArrayField(models.BigIntegerField(), default=list, help_text="Ids of members, most typical first.")
     centroid = models.BinaryField(default=b"", help_text="Unit vector, float16.")
+    x = models.FloatField(null=True, help_text="Where its name stands on the map: the median of its members.")
+    y = models.FloatField(null=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["project", "encoder_sha", "number"], name="topic_number_once"),
+            models.UniqueConstraint(fields=["project", "number"], name="topic_number_once"),
             models.CheckConstraint(condition=Q(slot__lt=SLOTS), name="topic_slot_known"),
         ]
 

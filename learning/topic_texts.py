@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from numpy.typing import NDArray
 
@@ -63,25 +63,35 @@ def comments(*, project_id: int) -> QuerySet[Event]:
 
 
 def gather(
-    *, project_id: int, fence: Callable[[], None] = lambda: None, report: Callable[[int], None] = lambda done: None,
+    *,
+    project_id: int,
+    fence: Callable[[], None] = lambda: None,
+    report: Callable[[int], None] = lambda done: None,
     most: int | None = None,
+    since: datetime | None = None,
 ) -> int:
-    """Make members of the texts that are none yet (at most so many), in short transactions that `fence` guards; how many."""
+    """Make members of the texts that are none yet (at most `most`, and only those that came since then), in short
+    transactions that `fence` guards; how many."""
     made = 0
-    for batch in _batches(_new_inquiries(project_id).iterator(chunk_size=BATCH), most):
+    for batch in _batches(_new_inquiries(project_id, since).iterator(chunk_size=BATCH), most):
         made += _add(_of_inquiries(project_id, batch), fence)
         report(made)
     rest = None if most is None else max(most - made, 0)
-    new = comments(project_id=project_id).filter(topic_members=None).order_by("pk")
-    for events in _batches(new.iterator(chunk_size=BATCH), rest):
+    for events in _batches(_new_comments(project_id, since).iterator(chunk_size=BATCH), rest):
         made += _add(_of_comments(project_id, events), fence)
         report(made)
     return made
 
 
-def _new_inquiries(project_id: int) -> QuerySet[Inquiry, tuple[Any, datetime]]:
+def _new_inquiries(project_id: int, since: datetime | None) -> QuerySet[Inquiry, tuple[Any, datetime]]:
     new = doubtful(project_id=project_id).filter(topic_members=None).order_by("pk").distinct()
-    return new.values_list("pk", "received_at")
+    return (new.filter(received_at__gt=since) if since else new).values_list("pk", "received_at")
+
+
+def _new_comments(project_id: int, since: datetime | None) -> QuerySet[Event]:
+    """Since then: by when they were read, which has an index."""
+    new = comments(project_id=project_id).filter(topic_members=None).order_by("pk")
+    return new.filter(reading__first_read_at__gt=since) if since else new
 
 
 def _batches(rows: Iterable[Any], most: int | None) -> Iterator[list[Any]]:
@@ -124,7 +134,9 @@ def _add(members: list[TopicMember], fence: Callable[[], None]) -> int:
     with transaction.atomic():
         fence()
         inquiries = Inquiry.objects.filter(pk__in=[m.inquiry_id for m in members if m.inquiry_id])
-        events = Event.objects.filter(pk__in=[m.event_id for m in members if m.event_id])
+        # An event has no constraint to its inquiry: one that an erasure has overtaken is not followed.
+        known = Q(inquiry_id=None) | Exists(Inquiry.objects.filter(pk=OuterRef("inquiry_id")))
+        events = Event.objects.filter(known, pk__in=[m.event_id for m in members if m.event_id])
         there = {pk for rows in (inquiries, events) for pk in rows.select_for_update().values_list("pk", flat=True)}
         kept = [m for m in members if (m.inquiry_id or m.event_id) in there]
         TopicMember.objects.bulk_create(kept, ignore_conflicts=True)

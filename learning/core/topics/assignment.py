@@ -19,9 +19,9 @@ class Assignment:
     p_values: NDArray[np.float64]
 
 
-def nearest_topics(known: Floats, ids: Ints, x: Floats, *, votes: int = 15) -> Assignment:
+def nearest_topics(known: Floats, ids: Ints, x: Floats, *, votes: int = 15, own: Floats | None = None) -> Assignment:
     """Topics of new texts ``x`` (m, d) by the vote of their nearest among ``known`` (n, d), whose topics are ``ids`` (n,);
-    nearer ones count more. Needs at least two known texts.
+    nearer ones count more. Needs at least two known texts; ``own`` are their `own_distances`, where these are kept.
     """
     votes = min(votes, len(known))
     found, nearest = np.empty(len(x), np.int64), np.empty(len(x))
@@ -29,7 +29,7 @@ def nearest_topics(known: Floats, ids: Ints, x: Floats, *, votes: int = 15) -> A
         close = np.argpartition(distance, votes - 1, axis=1)[:, :votes]
         gap = np.take_along_axis(distance, close, 1)
         found[rows], nearest[rows] = _vote(ids[close], gap), gap.min(1)
-    return Assignment(found, conformal_p(nearest, _own_distances(known)))
+    return Assignment(found, conformal_p(nearest, own_distances(known) if own is None else own))
 
 
 def placed(known: Floats, points: Floats, x: Floats, *, votes: int = 5) -> Floats:
@@ -52,8 +52,8 @@ def centres(x: Floats, ids: Ints, wanted: Ints) -> Floats:
     return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12))
 
 
-def _own_distances(x: Floats, most: int = 4000) -> Floats:
-    """Nearest-neighbour distances within ``x``; of evenly spaced rows where there are many."""
+def own_distances(x: Floats, most: int = 4000) -> Floats:
+    """Nearest-neighbour distances within ``x`` (n, d); of at most about ``most`` evenly spaced rows."""
     some = x[:: max(1, len(x) // most)]
     if len(some) == len(x):
         return nearest_others(x, 1)[1][:, 0]
