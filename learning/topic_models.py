@@ -60,7 +60,9 @@ class Topic(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="topics")
     encoder_sha = models.CharField(max_length=64)
     number = models.PositiveIntegerField()
-    name = models.CharField(max_length=120, default="", blank=True, help_text="By a person; else keywords stand for it.")
+    name = models.CharField(
+        max_length=120, default="", blank=True, help_text="By a person; else keywords stand for it."
+    )
     notes = models.TextField(default="", blank=True)
     owner = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     pinned = models.BooleanField(default=False)
@@ -81,7 +83,9 @@ class Topic(models.Model):
     negative = models.FloatField(null=True, help_text="Share of negative among known feedback.")
     negative_low = models.FloatField(default=0.0)
     negative_high = models.FloatField(default=1.0)
-    representatives = ArrayField(models.BigIntegerField(), default=list, help_text="Ids of members, most typical first.")
+    representatives = ArrayField(
+        models.BigIntegerField(), default=list, help_text="Ids of members, most typical first."
+    )
     centroid = models.BinaryField(default=b"", help_text="Unit vector, float16.")
     x = models.FloatField(null=True, help_text="Where its name stands on the map: the median of its members.")
     y = models.FloatField(null=True)

@@ -6,6 +6,7 @@ members, so that a run which is taken over goes on where the last one stopped.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,6 +43,11 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def sha256(self) -> str:
+        """Of ids and vectors: the same hash, seed and configuration give the same topics."""
+        return hashlib.sha256(self.ids.tobytes() + self.x.tobytes()).hexdigest()
 
 
 def installed() -> list[str]:

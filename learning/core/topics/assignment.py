@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.core.drift.detectors import conformal_p
-from learning.core.drift.geometry import Floats, Ints, distance_blocks, nearest_others
+from learning.core.drift.geometry import Floats, Ints, distance_blocks, k_means, nearest_centre, nearest_others
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,19 @@ def centres(x: Floats, ids: Ints, wanted: Ints) -> Floats:
     means = np.array([x[ids == i].mean(0) if (ids == i).any() else np.zeros(x.shape[1]) for i in wanted])
     means = means.reshape(-1, x.shape[1]).astype(np.float32)
     return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12))
+
+
+def halves(x: Floats, seed: int) -> NDArray[np.bool_]:
+    """Which texts (n,) of one topic belong to the smaller of its two halves (spherical 2-means); at least one text stays in
+    each half. ValueError for fewer than two."""
+    if len(x) < 2:
+        raise ValueError("a topic of one text cannot be split")
+    side = nearest_centre(x, k_means(x, 2, np.random.default_rng(seed)))
+    smaller = int(np.bincount(side, minlength=2).argmin())
+    part = np.asarray(side == smaller)
+    if not part.any():
+        part[int((x @ x.mean(0)).argmin())] = True
+    return part
 
 
 def own_distances(x: Floats, most: int = 4000) -> Floats:
