@@ -15,7 +15,7 @@ import learning.urls
 import serving.urls
 from config import backoffice, health
 
-api = [*feedback.urls.endpoints, *labeling.urls.endpoints, *serving.urls.endpoints]
+api = [*feedback.urls.endpoints, *labeling.urls.endpoints, *serving.urls.endpoints, *learning.urls.endpoints]
 
 pages: list[URLPattern | URLResolver] = [
     path("", config.pages.home, name="home"),

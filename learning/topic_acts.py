@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -152,10 +153,15 @@ def make_category(
         raise Problem(409, "exists", "There is already a category with this key.", field="key")
     with transaction.atomic():
         said = ", ".join(topic.keywords[:6])
-        (made,) = add_categories(
-            project_id=project_id,
-            categories=[{"key": key, "name": name, "description": f"About: {said}" if said else ""}],
-        )
+        (made,) = _added_category(project_id, {"key": key, "name": name, "description": description})
         TopicEvent.objects.create(topic=topic, kind="category", detail={"category": made.pk}, actor_id=by)
         send_to_labeling(project_id=project_id, number=number, by=by)
     return made
+
+
+def _added_category(project_id: int, columns: dict[str, Any]) -> list[Category]:
+    try:
+        return add_categories(project_id=project_id, categories=[columns])
+    except ValidationError as error:
+        field, said = next(iter(error.message_dict.items()))
+        raise invalid(field, said[0]) from error

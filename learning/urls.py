@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from learning import views
+from learning import topic_pages, topics_api, views
+
+endpoints: list[URLPattern | URLResolver] = [
+    path("topics", topics_api.Topics.as_view(), name="topics"),
+    path("topics/runs", topics_api.TopicRuns.as_view(), name="topics-run"),
+    path("topics/<int:topic>", topics_api.OneTopic.as_view(), name="topic"),
+    path("topics/<int:topic>/merge", topics_api.TopicMerge.as_view(), name="topic-merge"),
+    path("topics/<int:topic>/split", topics_api.TopicSplit.as_view(), name="topic-split"),
+    path("topics/<int:topic>/label", topics_api.TopicLabel.as_view(), name="topic-label"),
+    path("topics/<int:topic>/category", topics_api.TopicCategory.as_view(), name="topic-category"),
+]
 
 pages: list[URLPattern | URLResolver] = [
     path("loop", views.loop, name="loop"),
     path("loop/live", views.live, name="loop-live"),
     path("inquiries/<uuid:inquiry_id>/decision", views.decision, name="decision"),
+    path("topics", topic_pages.topics, name="topic-map"),
+    path("topics/points", topic_pages.points, name="topic-points"),
+    path("topics/run", topic_pages.run, name="topic-map-run"),
+    path("topics/label", topic_pages.label, name="topic-map-label"),
+    path("topics/<int:topic>", topic_pages.topic_page, name="topic-page"),
+    path("topics/<int:topic>/<slug:act>", topic_pages.act, name="topic-act"),
 ]

@@ -17,20 +17,19 @@ from feedback.jobs import Fenced
 from feedback.models import Event, Job, JobState, OutboxEvent, Project
 from feedback.services import create_project
 from learning import topic_arrivals, topic_erasure, topic_runs
-from learning.core.topics.cluster import Config
 from learning.models import Topic, TopicEvent, TopicMember, TopicRun
-from learning.sample.grammar import emerging, generate
+from learning.sample.grammar import generate
 from tests.conftest import CATEGORIES
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SMALL = Config(layouts=2, epochs=60, sizes=3)
-PLANTED = 40
+PEOPLE = ("My sister", "My father", "A friend", "My boss", "I", "We all", "My son", "The lady next door")
+DAYS = ("yesterday", "on Monday", "this morning", "again", "at noon", "twice", "today", "last night")
+CRASHES = [f"{who} saw the barcode scanner app crash {when}" for who in PEOPLE[:5] for when in DAYS]
+SONGS = [f"{who} loved the village choir singing {when}" for who in PEOPLE for when in DAYS]
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topic_runs, "Config", lambda **_: SMALL)
-    monkeypatch.setattr(topic_runs, "warm", lambda: None)
+def _forgetful() -> None:
     topic_arrivals.forget()
 
 
@@ -77,25 +76,23 @@ def state(project: Project) -> list[tuple[Any, ...]]:
 
 def test_a_planted_problem_becomes_a_topic_that_the_daily_run_keeps_and_a_new_one_is_born(shop: Project) -> None:
     say(shop, usual(110))
-    planted = say(shop, emerging(PLANTED, seed=1))
+    planted = say(shop, CRASHES)
     run(shop)
     first, share = topic_of(planted)
-    assert share > 0.8
+    assert share >= 0.5
     assert first.size == first.members.count()
     assert first.keywords
     assert first.representatives
     assert set(first.representatives) <= set(first.members.values_list("pk", flat=True))
     before = dict(TopicMember.objects.values_list("pk", "topic__number"))
     # Ten more of the same arrive: they get its topic at once, and the daily run keeps it and everybody else's.
-    more = say(shop, emerging(60, seed=2)[50:], days_ago=0)
+    more = say(shop, [f"{text} again" for text in CRASHES[:10]], days_ago=0)
     Event.objects.filter(pk__in=more).update(sentiment=-0.8)
     topic_texts_seen(more)
     assert topic_arrivals.place_arrivals(project_id=shop.pk) == len(more)
     assert topic_of(more)[0] == first
     assert OutboxEvent.objects.filter(kind="topic.born").count() == 0
-    song = [f"The {a} song of the {b} choir sounded {c} at the concert" for a in ("first", "last", "slow")
-            for b in ("village", "school", "church") for c in ("lovely", "flat", "too loud", "moving")]  # fmt: skip
-    new = say(shop, song, days_ago=0)
+    new = say(shop, SONGS, days_ago=0)
     run(shop)
     after = dict(TopicMember.objects.values_list("pk", "topic__number"))
     assert all(after[pk] == number for pk, number in before.items())

@@ -70,9 +70,13 @@ class Clusters:
 
 
 def smallest_sizes(n: int, config: Config) -> list[int]:
-    """Geometric range of HDBSCAN's min_cluster_size for ``n`` texts, at least 5."""
-    high = max(math.sqrt(n), 6.0)
-    return sorted({round(s) for s in np.geomspace(max(high / 5, 5.0), high, config.sizes)})
+    """Geometric range of HDBSCAN's min_cluster_size for ``n`` texts, at least 5.
+
+    Below 576 texts the root alone would ask for topics of a handful, into which the leaves break everything up: there it goes
+    up to 24, or a sixth of the texts.
+    """
+    high = max(math.sqrt(n), min(24.0, n / 6), 6.0)
+    return sorted({round(s) for s in np.geomspace(max(high / 5, min(8.0, high / 3), 5.0), high, config.sizes)})
 
 
 def cluster(
