@@ -152,7 +152,6 @@ def make_category(
     if Category.objects.filter(project_id=project_id, key=key).exists():
         raise Problem(409, "exists", "There is already a category with this key.", field="key")
     with transaction.atomic():
-        said = ", ".join(topic.keywords[:6])
         (made,) = _added_category(project_id, {"key": key, "name": name, "description": description})
         TopicEvent.objects.create(topic=topic, kind="category", detail={"category": made.pk}, actor_id=by)
         send_to_labeling(project_id=project_id, number=number, by=by)

@@ -102,19 +102,21 @@ def points_etag(*, project_id: int, encoder_sha: str) -> str:
 
 
 def points(*, project_id: int, encoder_sha: str) -> bytes:
-    """The members of a map that have a place, for the canvas.
-
-    Little-endian: magic, version, n (uint32 each after the 4 bytes of the magic), 4 bytes unused, first id (float64), then in
-    columns of n: id − first id (uint32), x and y (uint16, over the map's own box), topic number (uint16), noise (uint8).
-    """
+    """The members of a map that have a place, as `packed`."""
     members = TopicMember.objects.filter(
         project_id=project_id, encoder_sha=encoder_sha, x__isnull=False, topic__died_at=None
     )
     rows = list(members.order_by("pk").values_list("pk", "x", "y", "topic__number", "noise"))
-    ids, x, y, numbers, noise = (np.array(c) for c in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 5
-    first = int(ids[0]) if len(rows) else 0
-    head = MAGIC + np.array([VERSION, len(rows), 0], "<u4").tobytes() + np.array([first], "<f8").tobytes()
-    span = max(np.ptp(x), np.ptp(y)) if len(rows) else 1.0
+    return packed(*(np.array(c) for c in zip(*rows, strict=True))) if rows else packed(*(np.zeros(0),) * 5)
+
+
+def packed(ids: Any, x: Any, y: Any, numbers: Any, noise: Any) -> bytes:
+    """Points (n,) for the canvas, little-endian: magic, version, n, nothing (uint32 each after the magic), the first id
+    (float64); then columns of n: id − first id (uint32), x and y (uint16, over the map's own square), topic number (uint16),
+    noise (uint8)."""
+    first = int(ids[0]) if len(ids) else 0
+    head = MAGIC + np.array([VERSION, len(ids), 0], "<u4").tobytes() + np.array([first], "<f8").tobytes()
+    span = max(np.ptp(x), np.ptp(y)) if len(ids) else 1.0
     places = [_sixteen(c, span) for c in (x, y)]
     columns = [(ids - first).astype("<u4"), *places, numbers.astype("<u2"), noise.astype("u1")]
     return b"".join([head, *(c.tobytes() for c in columns)])

@@ -43,6 +43,7 @@ def busy(shop: Project, people: dict[str, User]) -> Project:
     scene.fill_queue(shop)
     scene.make_keys(shop)
     scene.make_webhooks(shop)
+    scene.make_topics(shop, people["lead"])
     return shop
 
 
@@ -58,6 +59,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "case-resolved": ("agent", "/p/shop/cases?view=resolved", ".said-by.person"),
     "loop": ("lead", "/p/shop/loop", ".strip"),
     "models": ("lead", "/p/shop/models", ".trial .chart"),
+    "topics": ("lead", "/p/shop/topics", "#map[data-draws]"),
+    "topic": ("lead", "/p/shop/topics/3", ".bars"),
     "quality": ("lead", "/p/shop/quality", ".quality"),
     "categories": ("lead", "/p/shop/categories", ".list"),
     "category": ("lead", "/p/shop/categories/FIRST", ".reply-row"),

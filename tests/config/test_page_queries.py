@@ -99,6 +99,10 @@ def projects(shop: Project, people: dict[str, User], n: int) -> None:
         Membership.objects.create(user=people["lead"], project=other, role=Role.LEAD)
 
 
+def topics(shop: Project, people: dict[str, User], n: int) -> None:
+    scene.make_topics(shop, people["lead"], topics=n)
+
+
 Grow = Callable[[Project, "dict[str, User]", int], None]
 LISTS: dict[str, tuple[str, Grow]] = {
     "cases": ("/p/shop/cases", cases),
@@ -114,6 +118,8 @@ LISTS: dict[str, tuple[str, Grow]] = {
     "exchange": ("/p/shop/exchange", jobs),
     "loop": ("/p/shop/loop", versions),
     "models": ("/p/shop/models", versions),
+    "topics": ("/p/shop/topics", topics),
+    "topic": ("/p/shop/topics/1", topics),
     "projects": ("/projects", projects),
 }
 

@@ -8,7 +8,6 @@ const dots = document.getElementById("dots");
 const names = document.getElementById("names");
 const ink = dots.getContext("2d", { alpha: false });
 const pen = names.getContext("2d");
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 const topics = [...document.querySelectorAll("#topics-table tbody tr")].map((row) => ({
   row, number: Number(row.dataset.number), x: Number(row.dataset.x), y: Number(row.dataset.y), slot: Number(row.dataset.slot),
@@ -395,12 +394,6 @@ names.addEventListener("keydown", (event) => {
 
 const TOOLS = { in: () => zoomBy(1.5), out: () => zoomBy(1 / 1.5), all, lasso: () => lasso(!names.hasAttribute("data-lasso")) };
 for (const button of stage.querySelectorAll("[data-tool]")) button.addEventListener("click", () => TOOLS[button.dataset.tool]());
-for (const topic of topics) topic.row.addEventListener("pointerenter", () => !still.matches && !picks && !grip && hint(topic));
-
-function hint(topic) {
-  if (selected === topic) return;
-  choose(topic);
-}
 
 // ---- start --------------------------------------------------------------------------------------------------------
 
