@@ -56,7 +56,7 @@ def _headline(shown: Map, rows: list[dict[str, Any]]) -> tuple[str, str]:
     texts = ngettext("%(n)s text", "%(n)s texts", shown.texts) % {"n": shown.texts}
     first = ngettext("%(texts)s in %(n)s topic.", "%(texts)s in %(n)s topics.", shown.topics)
     new = [r["title"] for r in rows if r["new"]]
-    growing = [r["title"] for r in rows if r["grows"] and not r["muted"]]
+    growing = [r["title"] for r in rows if r["grows"] and not r["muted"] and not r["new"]]
     said = []
     if new:
         said.append(_("New since the last run: %(topics)s.") % {"topics": _("; ").join(new[:3])})
@@ -85,7 +85,7 @@ def _maps(project_id: int, shown: Map) -> list[dict[str, Any]]:
 def _row(t: Topic, texts: int, new: bool, middle: tuple[float, float, float]) -> dict[str, Any]:
     x, y, side = middle
     return {
-        "topic": t, "number": t.number, "title": _title(t), "named": bool(t.name), "new": new, "muted": t.muted,
+        "topic": t, "number": t.number, "title": _title(t), "words": t.keywords if t.name else t.keywords[3:], "named": bool(t.name), "new": new, "muted": t.muted,
         "share": 100 * t.size / max(texts, 1), "grows": topic_selectors.grows(t), "growth": _growth(t), "spark": spark(t.trend),
         "mood": _mood(t), "negative": None if t.negative is None else round(100 * t.negative), "slot": t.slot,
         "low": round(100 * t.negative_low), "high": round(100 * t.negative_high),

@@ -106,7 +106,8 @@ const stretch = () => Math.min(width / height, 1.6);
 function drawDots() {
   const w = dots.width, h = dots.height, sx = side() * stretch() * dense, sy = side() * dense;
   const ox = (width * dense) / 2 - middleX * sx, oy = (height * dense) / 2 + middleY * sy;
-  const radius = Math.min(1 + Math.sqrt(zoom) * (n > 20000 ? 0.35 : n > 3000 ? 0.7 : 1.5), 5) * dense;
+  // Where there are very many, a dot is one pixel, and density is what the eye sees.
+  const radius = Math.min(n > 20000 ? 0.25 + 0.35 * Math.sqrt(zoom) : 1 + Math.sqrt(zoom) * (n > 3000 ? 0.5 : 1.5), 5) * dense;
   const shapes = stencils(radius), edge = Math.ceil(radius) + 1;
   const on = selected ? topics.indexOf(selected) : -1;
   const some = on >= 0 || picks > 0;
