@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import warnings
 from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]
-from celery.signals import beat_init, celeryd_init
+from celery.signals import beat_init, celeryd_init, worker_process_init
 
 from config import entry
 
@@ -49,6 +50,11 @@ app.conf.beat_schedule = {
         "schedule": 300.0,
         "options": {"expires": 600},
     },
+    "keep the request log's days": {
+        "task": "serving.keep_request_log",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "learn to read comments where rated ones have come": {
         "task": "learning.schedule_sentiment",
         "schedule": 300.0,
@@ -64,3 +70,24 @@ app.conf.beat_schedule = {
 def start_servers(**kwargs: Any) -> None:
     """A worker or beat that is started by hand needs its servers too."""
     entry.prepare()
+
+
+LEARNER = "learn@"
+_learner = False
+
+
+@celeryd_init.connect
+def know_the_learner(sender: str = "", **kwargs: Any) -> None:
+    """The worker whose name begins with learn@ trains; its children are limited."""
+    global _learner
+    _learner = str(sender).startswith(LEARNER)
+
+
+@worker_process_init.connect
+def limit_memory(**kwargs: Any) -> None:
+    """A training that would take more memory gets a MemoryError, which its job reports, instead of taking the machine's."""
+    from django.conf import settings
+
+    if _learner and settings.ENSO_LEARNER_MEMORY_MB:
+        allowed = settings.ENSO_LEARNER_MEMORY_MB * 2**20
+        resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))

@@ -46,12 +46,20 @@ def commands(host: str, port: int, *, parts: Sequence[str], workers: int, thread
     known = {
         "web": web_command(host, port, workers=workers, threads=threads),
         "worker": [*WORKER, "--queues", "io", "--hostname", "io@%h"],
-        "learner": ["nice", "-n", "10", *WORKER, "--queues", "learn,bulk", "--hostname", "learn@%h"],
+        "learner": ["nice", "-n", "10", *WORKER, "--queues", "learn,bulk", "--hostname", "learn@%h", *_memory()],
         "live": [sys.executable, "manage.py", "follow_labels"],
         "beat": [sys.executable, "-m", "celery", "--quiet", "-A", "config.celery", "beat", "--loglevel", "WARNING",
                  "--schedule", str(_home() / "beat"), "--pidfile", ""],
     }  # fmt: skip
     return {name: known[name] for name in parts}
+
+
+def _memory() -> list[str]:
+    """The learner's child ends after a job that left it larger than this; within one, config/celery.py holds the limit."""
+    from django.conf import settings
+
+    limit = settings.ENSO_LEARNER_MEMORY_MB
+    return ["--max-memory-per-child", str(limit * 1024)] if limit else []
 
 
 def _home() -> Path:

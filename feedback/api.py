@@ -13,7 +13,7 @@ from feedback import limits, services
 from feedback.contract import LineErrorOut, LineOut, LinesOut, ReceiptOut, ReceiptsOut
 from feedback.event_shape import EventIn, checked
 from feedback.http import decode, endpoint, explain, json_response, read_body
-from feedback.ingest import NewEvent, Receipt
+from feedback.incoming import NewEvent, Receipt
 from feedback.keys import Principal
 from feedback.problems import Problem
 from feedback.rules import Rules, cache
@@ -54,6 +54,33 @@ def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
     """Each line on its own: the good ones are stored, and each bad one is answered with its error and field."""
     lines = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
     _admit(request, principal, len(lines))
+    numbers, events, bad = _all_good(body, len(lines), rules) or _sorted_out(lines, rules)
+    receipts = _record(principal, events)
+    results = [LineOut(number, r.id, r.result) for number, r in zip(numbers, receipts, strict=True)]
+    if bad:
+        results = sorted(results + bad, key=attrgetter("line"))
+    counts: Counter[str] = Counter([r.result for r in results])
+    return json_response(LinesOut(results, counts), status=201 if counts["stored"] else 200)
+
+
+def _all_good(body: bytes, lines: int, rules: Rules) -> tuple[Sequence[int], list[NewEvent], list[LineOut]] | None:
+    """Every line at once, where each is one event and none is blank or bad; None where they must be taken one by one.
+
+    Between "}" and "{" a newline stands between two events and nowhere else, so as many events as lines are one on each.
+    """
+    if body.count(b"}\n{") != lines - 1 or body.count(b"\n") != lines - (not body.endswith(b"\n")):
+        return None
+    try:
+        given = _one.decode_lines(body)
+        return (range(1, lines + 1), [checked(e, rules) for e in given], []) if len(given) == lines else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Problem):
+        return None
+
+
+def _sorted_out(
+    lines: Sequence[tuple[int, bytes]], rules: Rules
+) -> tuple[Sequence[int], list[NewEvent], list[LineOut]]:
+    """The numbers of the good lines with their events, and what is wrong with the others."""
     good: list[int] = []
     events: list[NewEvent] = []
     bad: list[LineOut] = []
@@ -63,12 +90,7 @@ def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
             good.append(number)
         except Problem as problem:
             bad.append(LineOut(number, None, "invalid", _error(problem)))
-    receipts = _record(principal, events)
-    results = [LineOut(number, r.id, r.result) for number, r in zip(good, receipts, strict=True)]
-    if bad:
-        results = sorted(results + bad, key=attrgetter("line"))
-    counts: Counter[str] = Counter([r.result for r in results])
-    return json_response(LinesOut(results, counts), status=201 if counts["stored"] else 200)
+    return good, events, bad
 
 
 def _read(line: bytes) -> EventIn:

@@ -24,12 +24,14 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from feedback import logs
 from feedback.models import Job, JobState
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 HEARTBEAT_SECONDS = 3.0
 LOST_AFTER = timedelta(seconds=15)
+LEAST_PROGRESS = 0.05  # below, the time that a job still takes is a guess
 RESEND_AFTER = timedelta(seconds=20)
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
 
@@ -69,7 +71,13 @@ def enqueue(*, kind: str, project_id: int, params: dict[str, Any] | None = None,
     for _ in range(5):
         try:
             with transaction.atomic():
-                job = Job.objects.create(kind=kind, project_id=project_id, params=params or {}, exclusive_key=key)
+                job = Job.objects.create(
+                    kind=kind,
+                    project_id=project_id,
+                    params=params or {},
+                    exclusive_key=key,
+                    request_id=logs.current_request(),
+                )
         except IntegrityError:
             if waiting := _join(key):
                 return waiting
@@ -171,8 +179,13 @@ def claim(job_id: int) -> Running | None:
 def run(job_id: int) -> None:
     """Claim and run one job to its end, whatever that is."""
     running = claim(job_id)
-    if running is None:
-        return
+    if running is not None:
+        with logs.request(running.job.request_id, job=job_id):
+            _run(running)
+
+
+def _run(running: Running) -> None:
+    job_id = running.job.pk
     kind = _kinds.get(running.job.kind)
     try:
         if kind is None:
@@ -227,6 +240,13 @@ def cancel(job_id: int) -> bool:
     if waiting.update(state=JobState.CANCELLED, finished_at=Now()):
         return True
     return bool(Job.objects.filter(pk=job_id, state=JobState.RUNNING).update(cancel_requested=True))
+
+
+def remaining(job: Job) -> timedelta | None:
+    """How long a running job will still take if it goes on as fast as until now; None while there is too little to tell."""
+    if job.state != JobState.RUNNING or job.started_at is None or job.progress < LEAST_PROGRESS:
+        return None
+    return (timezone.now() - job.started_at) * ((1.0 - job.progress) / job.progress)
 
 
 def sweep() -> int:

@@ -42,8 +42,10 @@ class JobCancel(APIView):
 
 
 def job_payload(job: Job) -> dict[str, Any]:
+    remaining = jobs.remaining(job)
     return {
         "id": job.pk, "kind": job.kind, "state": job.state, "progress": job.progress, "stage": job.stage, "attempt": job.attempt,
+        "reason": job.params.get("reason"), "remaining_seconds": None if remaining is None else round(remaining.total_seconds()),
         "errors": job.errors, "result": job.result, "created_at": job.created_at, "started_at": job.started_at,
         "finished_at": job.finished_at,
     }  # fmt: skip

@@ -38,6 +38,10 @@ KINDS = {
     "model": gettext_lazy("Model"),
     "rollout": gettext_lazy("Rollout"),
     "rollouts": gettext_lazy("Rollout settings"),
+    "alias": gettext_lazy("Name of a version"),
+    "gates": gettext_lazy("Gates"),
+    "training": gettext_lazy("Training"),
+    "topic": gettext_lazy("Topic"),
 }
 ACTIONS = {"insert": gettext_lazy("made"), "update": gettext_lazy("changed"), "delete": gettext_lazy("removed")}
 COLUMNS = {
@@ -54,6 +58,10 @@ COLUMNS = {
     "stage": gettext_lazy("stage"),
     "number": gettext_lazy("number"),
     "promoted_at": gettext_lazy("promoted"),
+    "approved_by": gettext_lazy("approved by"),
+    "barred": gettext_lazy("barred"),
+    "approval": gettext_lazy("approval needed"),
+    "nightly_hour": gettext_lazy("hour of the nightly training"),
     "saw_suggestion": gettext_lazy("saw the suggestion"),
     "extra": gettext_lazy("not counted"),
     "name": gettext_lazy("name"),

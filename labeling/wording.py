@@ -76,6 +76,7 @@ def _case_reason(reason: Mapping[str, Any]) -> str:
         "high_risk": _("High-risk category"),
         "angry": _("The customer sounds angry"),
         "unsure": _("The model is unsure"),
+        "unread": _("No model could read it"),
         "annotator": _("An annotator asks for an agent"),
         "app": _("The app asks for a person"),
     }

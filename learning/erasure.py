@@ -19,10 +19,10 @@ from feedback.erasure import inquiries_of
 from feedback.models import Job
 from labeling import erasure as labeling_erasure
 from learning import owner, topic_erasure
-from learning.datasets import succeed
 from learning.models import Snapshot
 from learning.owner import Owner
-from serving import deltas
+from learning.snapshots import succeed
+from serving import deltas, registry
 from serving import erasure as serving_erasure
 from serving.models import LiveState, ModelVersion, Stage
 
@@ -66,8 +66,9 @@ def erase(running: jobs.Running) -> dict[str, Any]:
         Job.objects.filter(pk=running.job.pk).update(
             params={"customer_sha256": receipt["customer_sha256"]}, checkpoint={}
         )
+        registry.bar(version_ids=_touched(project_id, done), why="it was trained with a customer who was erased")
         if receipt["retrain"]:
-            jobs.enqueue(kind="train", project_id=project_id)
+            jobs.enqueue(kind="train", project_id=project_id, params={"reason": "erasure"})
     return receipt
 
 
@@ -98,9 +99,7 @@ def _recounted(project_id: int) -> dict[str, int]:
 
 def _receipt(project_id: int, customer: str, done: dict[str, Any], recounted: dict[str, int]) -> dict[str, Any]:
     """What was deleted, what was unlearned exactly, and which versions must not be promoted again."""
-    prefixes = list(done["snapshots"])
-    versions = ModelVersion.objects.filter(project_id=project_id).exclude(stage=Stage.REJECTED)
-    touched = [v for v in versions.order_by("number") if str(v.lineage.get("data", ""))[:12] in prefixes]
+    touched = ModelVersion.objects.filter(pk__in=_touched(project_id, done)).order_by("number")
     return {
         "customer_sha256": hashlib.sha256(customer.encode()).hexdigest(),
         "deleted": {app: done[app] for app, _ in APPS},
@@ -109,3 +108,9 @@ def _receipt(project_id: int, customer: str, done: dict[str, Any], recounted: di
         "unlearned_exactly": recounted,
         "retrain": [f"v{v.number}" for v in touched],
     }
+
+
+def _touched(project_id: int, done: dict[str, Any]) -> list[int]:
+    """Versions that were trained from a snapshot with the customer: what serves is replaced, the others stay out of service."""
+    versions = ModelVersion.objects.filter(project_id=project_id).exclude(stage=Stage.REJECTED)
+    return [v.pk for v in versions if str(v.lineage.get("data", ""))[:12] in done["snapshots"]]

@@ -22,6 +22,7 @@ from learning.core.heads.graph import Pool
 from learning.core.heads.stack import StackedHead, Student
 from learning.core.heads.training import TrainedHead, train_heads
 from learning.datasets import POOL, Dataset, unlabeled
+from learning.snapshots import Material
 from serving import zero_shot
 
 SEED = 0
@@ -33,13 +34,16 @@ ENOUGH_TO_CALIBRATE = 50
 Progress = Callable[[float, str], None]
 
 
-def fit(
-    dataset: Dataset, categories: tuple[str, ...], texts: list[NDArray[np.float32]], report: Progress
-) -> TrainedHead:
-    """Train on the train fold, calibrate on the calibrate fold; neither sees the test fold.
+def pool_of(dataset: Dataset) -> tuple[list[Any], NDArray[np.float32]]:
+    """Ids and embeddings of the unlabeled texts that a training on this dataset looks at; none where it would not."""
+    if not 2 <= int(dataset.fold(Fold.TRAIN).sum()) <= MOST_STACKED:
+        return [], dataset.x[:0]
+    return unlabeled(project_id=dataset.project_id, encoder_sha=dataset.encoder_sha, limit=POOL)
 
-    `texts[c]` holds the embeddings of what describes category c.
-    """
+
+def fit(material: Material, report: Progress) -> TrainedHead:
+    """Train on the train fold, calibrate on the calibrate fold; neither sees the test fold. Reads no database."""
+    dataset, categories, texts = material.dataset, material.categories, material.texts
     prototypes = np.stack([zero_shot.prototype(rows) for rows in texts])
     y = dataset.labels(categories)
     train, calibrate = dataset.fold(Fold.TRAIN), dataset.fold(Fold.CALIBRATE)
@@ -51,18 +55,17 @@ def fit(
     if not 2 <= train.sum() <= MOST_STACKED or len(np.unique(y[train])) < 2:
         return plain
     report(0.6, "reading the unlabeled pool")
-    pool, digest = _pool(dataset, train)
+    pool, digest = _pool(material, train)
     report(0.7, "stacking")
     stacked = _stacked(pool, y[train], dataset.weights()[train], categories, prototypes)
     report(0.95, "choosing")
     return _better(plain, _calibrated(stacked, held_out), digest)
 
 
-def _pool(dataset: Dataset, train: NDArray[np.bool_]) -> tuple[Pool, dict[str, Any]]:
+def _pool(material: Material, train: NDArray[np.bool_]) -> tuple[Pool, dict[str, Any]]:
     """Labeled rows first, then unlabeled ones of the train fold; and what the lineage says of it."""
-    ids, rest = unlabeled(project_id=dataset.project_id, encoder_sha=dataset.encoder_sha, limit=POOL)
-    labeled = dataset.x[train]
-    rows = np.concatenate([labeled, rest]) if len(ids) else labeled
+    ids, labeled = material.pool_ids, material.dataset.x[train]
+    rows = np.concatenate([labeled, material.pool]) if len(ids) else labeled
     sha = hashlib.sha256("\n".join(str(i) for i in ids).encode()).hexdigest()
     return Pool.of(rows), {"unlabeled": len(ids), "unlabeled_sha256": sha}
 

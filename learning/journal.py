@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from feedback.models import Category, Fold
 from labeling.models import Annotation, Label, LabelSource
 from learning.core.heads.journal import Change
-from learning.datasets import SOURCE_WEIGHTS, read_manifest
+from learning.snapshots import read_manifest
+from learning.weighting import Weights
 from serving.embeddings import embed_missing, space_of
 from serving.models import Embedding, ModelVersion
 
@@ -80,8 +81,9 @@ def changes(*, encoder_sha: str, inquiries: Collection[str]) -> list[Settled]:
         )  # fmt: skip
         rows = list(labels.values_list(*fields))
         people = _people([r[0] for r in rows if r[4] in PEOPLE])
+        weights = _weights(part)
         vectors = space.vectors([r[6] for r in rows], [bytes(r[7]) for r in rows])
-        found += [_settled((*row[:6], x), people) for row, x in zip(rows, vectors, strict=True)]
+        found += [_settled((*row[:6], x), people, weights) for row, x in zip(rows, vectors, strict=True)]
     return sorted(found, key=lambda s: (s.at, s.change.label))
 
 
@@ -98,13 +100,19 @@ def embed_labeled(*, project_id: int, since: datetime) -> int:
     return embed_missing(project_id=project_id, only=ids) if ids else 0
 
 
-def _settled(row: tuple[Any, ...], people: dict[uuid.UUID, str]) -> Settled:
+def _settled(row: tuple[Any, ...], people: dict[uuid.UUID, str], weights: Weights) -> Settled:
     inquiry, revision, key, archived, source, at, x = row
     if key is None or archived is not None:
         return Settled(at, Change(revision, str(inquiry), None))
     who = people.get(inquiry, source)  # imports and agents share an allowance of their own
-    weight = SOURCE_WEIGHTS.get(source, 1.0)
+    weight = weights.weight(inquiry, source)
     return Settled(at, Change(revision, str(inquiry), key, x, weight, who))
+
+
+def _weights(inquiries: Collection[str]) -> Weights:
+    """As training weighs them. All labels of one call belong to one project."""
+    project = Label.objects.filter(inquiry_id__in=inquiries).values_list("project_id", flat=True).first()
+    return Weights.of(project_id=project or 0, inquiries=[uuid.UUID(pk) for pk in inquiries] if project else [])
 
 
 def _people(inquiries: list[uuid.UUID]) -> dict[uuid.UUID, str]:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from feedback.models import Fold, Inquiry
 from labeling.models import LabelTask, TaskKind, TaskState
 from learning.core.heads.training import TrainedHead
-from learning.datasets import Dataset, Row, read_manifest, unlabeled
+from learning.datasets import Dataset, Row, unlabeled
 from learning.gates.evidence import Evidence, Judged, Labeled
 from learning.gates.judge import judge
 from learning.gates.result import Result
 from learning.models import GateSettings
+from learning.snapshots import read_manifest
 from serving import registry
 from serving.artifacts import CorruptBundle
 from serving.encoder import EncoderError

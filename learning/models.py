@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Q
 
 from learning.gates.checks import Checks
 from learning.gates.result import DEFAULTS, Thresholds
@@ -52,6 +54,41 @@ class GateSettings(models.Model):
         return Checks.parse(self.checks)
 
 
+class TrainingSettings(models.Model):
+    """When a project is trained, by what weights, and whether a person lets its versions serve."""
+
+    project = models.OneToOneField(
+        "feedback.Project", on_delete=models.CASCADE, primary_key=True, related_name="training"
+    )
+    approval = models.BooleanField(
+        default=False, help_text="A version that passed its gates waits in staging until a person promotes it."
+    )
+    nightly_hour = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(23)],
+        help_text="Hour (UTC) of a nightly training; empty: none.",
+    )
+    feedback_weight = models.FloatField(
+        default=0.5, validators=[MinValueValidator(0.0), MaxValueValidator(10.0)], help_text="λ of what customers did."
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(nightly_hour=None) | Q(nightly_hour__lte=23), name="nightly_hour_of_a_day"
+            ),
+            models.CheckConstraint(condition=Q(feedback_weight__range=(0, 10)), name="feedback_weight_0_to_10"),
+        ]
+
+    def __str__(self) -> str:
+        return f"training of {self.project_id}"
+
+    @classmethod
+    def of(cls, project_id: int) -> TrainingSettings:
+        return cls.objects.filter(pk=project_id).first() or cls(project_id=project_id)
+
+
 class Snapshot(models.Model):
     """A content-addressed manifest of label ids, categories, weights and hashes (no text): what a run has seen."""
 
@@ -75,6 +112,7 @@ class Snapshot(models.Model):
 class RunState(models.TextChoices):
     RUNNING = "running", "Running"
     PROMOTED = "promoted", "Promoted"
+    STAGED = "staged", "Waits for a person"
     REJECTED = "rejected", "Stopped by a gate"
     FAILED = "failed", "Failed"
 
@@ -91,6 +129,10 @@ class TrainingRun(models.Model):
     hyperparameters = models.JSONField(default=dict)
     environment = models.JSONField(default=dict)
     metrics = models.JSONField(default=dict)
+    reason = models.CharField(max_length=20, default="", blank=True, help_text="Why it was trained.")
+    # What was found about the data before training: checks as JSON, and the report as a page of its own.
+    validation = models.JSONField(default=dict)
+    report = models.TextField(default="", blank=True)
     model = models.OneToOneField("serving.ModelVersion", on_delete=models.SET_NULL, null=True, related_name="run")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)

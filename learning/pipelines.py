@@ -1,16 +1,14 @@
-"""From labels to a version in production: snapshot → train → export → parity → register → gates → promote.
+"""From labels to a version in production: snapshot → validate → train → export → register → gates → promote or wait.
 
 Each encoder variant that read labeled inquiries has its own head. A step that is done is not done again when a killed
-job resumes: the snapshot and the bundle lie under their hashes, and a finished run is skipped. Nothing half-written is
-ever visible: a bundle appears by rename, a version serves by one transaction.
+job resumes: snapshot, fitted head and bundle lie under their hashes (learning/resuming.py), and a finished run is
+skipped. Nothing half-written is ever visible: a bundle appears by rename, a version serves by one transaction.
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +16,31 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from numpy.typing import NDArray
 
 from feedback import jobs
 from feedback.models import Category, Fold
+from learning import resuming
 from learning.cascades import calibrate
 from learning.core.export import head_graph
 from learning.core.heads.base import LiveBase
 from learning.core.heads.journal import Change, held_from
 from learning.core.heads.training import TrainedHead
-from learning.datasets import Dataset, collect, encoders_with_labels, take_snapshot
-from learning.fitting import SEED, fit
+from learning.datasets import Dataset, collect, encoders_with_labels
+from learning.environment import Environment
+from learning.fitting import SEED, fit, pool_of
 from learning.gates.judge import metrics
 from learning.judging import judged
 from learning.live import LIVE_FILE, Follower, behind
-from learning.models import RunState, Snapshot, TrainingRun
+from learning.models import RunState, Snapshot, TrainingRun, TrainingSettings
+from learning.snapshots import Material, Texts, take_snapshot
+from learning.validation import InvalidData, validate
 from serving import registry, rollouts, students, zero_shot
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
 from serving.models import LiveState, ModelVersion, Stage
 from serving.served import served
 
-PACKAGES = ("numpy", "scipy", "torch", "onnx", "onnxruntime")
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What the numbers may depend on besides data, parameters and seed."""
-
-    python: str
-    machine: str
-    packages: dict[str, str]
-
-    @classmethod
-    def here(cls) -> Environment:
-        return cls(platform.python_version(), platform.machine(), {p: version(p) for p in PACKAGES})
 
 
 def train_project(running: jobs.Running) -> dict[str, Any]:
@@ -82,42 +69,66 @@ def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) ->
     done = TrainingRun.objects.filter(job=running.job, encoder_sha=encoder_sha).exclude(state=RunState.RUNNING).first()
     if done is not None:
         return {"run": done.pk, "state": done.state}
-    dataset = collect(project_id=running.job.project_id, encoder_sha=encoder_sha)
-    desk = served.desk(running.job.project_id)
-    categories = tuple(desk.categories)
-    snapshot = take_snapshot(dataset, categories)
-    run, _ = TrainingRun.objects.get_or_create(
-        job=running.job, encoder_sha=encoder_sha,
-        defaults={"project_id": dataset.project_id, "snapshot": snapshot, "seed": SEED, "environment": asdict(Environment.here())},
-    )  # fmt: skip
-    # A resumed run goes on with the labels that it began with only if they are still the same; else with the new ones.
-    TrainingRun.objects.filter(pk=run.pk).update(snapshot=snapshot)
-    texts = served.prototypes(desk, served.encoder_by_sha(encoder_sha))
-    head = fit(dataset, categories, texts, lambda share, stage: report(0.05 + 0.75 * share, stage))
+    material, snapshot = _material(running, encoder_sha)
+    run = _begun(running, snapshot)
+    report(0.02, "checking the labels")
+    try:
+        validate(run, material)
+    except InvalidData as error:
+        return {"run": run.pk, "state": RunState.FAILED, "why": str(error)}
+    head = resuming.kept_head(running, encoder_sha, snapshot)
+    if head is None:
+        head = fit(material, lambda share, stage: report(0.05 + 0.75 * share, stage))
+        resuming.keep_head(running, encoder_sha, head)
     report(0.85, "exporting")
-    bundle = export(head, dataset, categories, texts)
+    bundle = export(head, material)
+    model = _registered(running, run, snapshot, head, bundle)
     report(0.92, "judging")
-    return _judge(running, run, snapshot, dataset, head, bundle)
+    outcome = _judge(running, run, model, material.dataset, head, bundle)
+    resuming.forget(running, encoder_sha)
+    return outcome
 
 
-def export(
-    head: TrainedHead, dataset: Dataset, categories: tuple[str, ...], texts: list[NDArray[np.float32]]
-) -> Bundle:
+def _material(running: jobs.Running, encoder_sha: str) -> tuple[Material, Snapshot]:
+    """What to train on. A resumed run goes on with what it began with only if its labels are still the same."""
+    dataset = collect(project_id=running.job.project_id, encoder_sha=encoder_sha)
+    if (known := resuming.begun(running, dataset)) is not None:
+        return known
+    desk = served.desk(running.job.project_id)
+    texts = served.prototypes(desk, served.encoder_by_sha(encoder_sha))
+    material = Material(dataset, tuple(desk.categories), texts, *pool_of(dataset))
+    snapshot = take_snapshot(material)
+    resuming.keep_snapshot(running, dataset, snapshot)
+    return material, snapshot
+
+
+def _begun(running: jobs.Running, snapshot: Snapshot) -> TrainingRun:
+    known = {"snapshot": snapshot, "environment": asdict(Environment.here())}
+    run, _ = TrainingRun.objects.update_or_create(
+        job=running.job, encoder_sha=snapshot.encoder_sha, defaults=known,
+        create_defaults={
+            **known, "project_id": snapshot.project_id, "seed": SEED, "reason": running.job.params.get("reason", "hand"),
+        },
+    )  # fmt: skip
+    return run
+
+
+def export(head: TrainedHead, material: Material, root: Path | None = None) -> Bundle:
     """The head as a bundle under its manifest hash. Whether it says what was trained is for the gates to judge."""
     return write_bundle(
-        Path(settings.ENSO_ARTIFACTS),
+        root or Path(settings.ENSO_ARTIFACTS),
         {
             GRAPH: head_graph(head.features), WEIGHTS: npy_bytes(head.weights), BIAS: npy_bytes(head.bias),
-            **_live_base(head, dataset, texts),
+            **_live_base(head, material.dataset, material.texts),
         },
         {
-            "kind": head.kind, "categories": list(categories), "encoder_sha256": dataset.encoder_sha,
+            "kind": head.kind, "categories": list(material.categories), "encoder_sha256": material.dataset.encoder_sha,
             "temperature": head.temperature, "preprocessing": {"normalise": "unit"},
         },
     )  # fmt: skip
 
 
-def _live_base(head: TrainedHead, dataset: Dataset, texts: list[NDArray[np.float32]]) -> dict[str, bytes]:
+def _live_base(head: TrainedHead, dataset: Dataset, texts: Texts) -> dict[str, bytes]:
     """The file from which the head goes on following labels; none for a head that no labels have shaped."""
     if "ridge" not in head.hyperparameters.get("members", {}):
         return {}
@@ -127,31 +138,47 @@ def _live_base(head: TrainedHead, dataset: Dataset, texts: list[NDArray[np.float
     return {LIVE_FILE: LiveBase.of(head, held, prototypes=prototypes).to_bytes()}
 
 
+def _registered(
+    running: jobs.Running, run: TrainingRun, snapshot: Snapshot, head: TrainedHead, bundle: Bundle
+) -> ModelVersion:
+    """The version, not judged yet. What an attempt that was killed here registered is taken up, or taken back."""
+    with transaction.atomic():
+        running.hold()
+        known = ModelVersion.objects.filter(run=run, stage=Stage.NONE).first()
+        if known is not None and known.manifest_sha == bundle.sha256:
+            return known
+        if known is not None:
+            known.delete()
+        model = registry.register(
+            project_id=run.project_id, bundle=bundle, encoder_sha=run.encoder_sha, stage=Stage.NONE,
+            lineage=_lineage(run, snapshot, head, bundle),
+        )  # fmt: skip
+        TrainingRun.objects.filter(pk=run.pk).update(model=model, hyperparameters=head.hyperparameters)
+    return model
+
+
 def _judge(
-    running: jobs.Running, run: TrainingRun, snapshot: Snapshot, dataset: Dataset, head: TrainedHead, bundle: Bundle
+    running: jobs.Running, run: TrainingRun, model: ModelVersion, dataset: Dataset, head: TrainedHead, bundle: Bundle
 ) -> dict[str, Any]:
-    """Register the version, hold it against the one that serves, and promote it or say why not; fenced throughout."""
+    """Hold the version against the one that serves, and release it, let it wait, or say why not; fenced throughout."""
     evidence, results = judged(dataset, head, bundle.sha256)
     measured = {} if evidence is None else {**metrics(head, evidence), "labels": len(dataset.rows)}
     passed = all(r.passed for r in results)
-    lineage = _lineage(run, snapshot, head, bundle)
-    follower = _replayed(dataset, bundle, lineage) if passed else None
+    waits = passed and TrainingSettings.of(dataset.project_id).approval
+    follower = _replayed(model, bundle) if passed and not waits else None
+    serves = False
     with transaction.atomic():
         running.hold()
-        model = registry.register(
-            project_id=dataset.project_id, bundle=bundle, encoder_sha=dataset.encoder_sha,
-            metrics=measured, gates=[asdict(r) for r in results],
-            stage=Stage.STAGING if passed else Stage.REJECTED, lineage=lineage,
-        )  # fmt: skip
-        if passed:
-            rollouts.release(version_id=model.pk)
+        registry.judge(version_id=model.pk, passed=passed, metrics=measured, gates=[asdict(r) for r in results])
+        if waits:
+            registry.stage(version_id=model.pk)
+        elif passed:
+            serves = rollouts.release(version_id=model.pk)
         if follower is not None:
             follower.adopt(model)
-        TrainingRun.objects.filter(pk=run.pk).update(
-            state=RunState.PROMOTED if passed else RunState.REJECTED, model=model, metrics=model.metrics,
-            hyperparameters=head.hyperparameters, finished_at=timezone.now(),
-        )  # fmt: skip
-    return {"run": run.pk, "state": RunState.PROMOTED if passed else RunState.REJECTED, "model": model.number}
+        state = RunState.PROMOTED if serves else RunState.STAGED if passed else RunState.REJECTED
+        TrainingRun.objects.filter(pk=run.pk).update(state=state, metrics=measured, finished_at=timezone.now())
+    return {"run": run.pk, "state": state, "model": model.number}
 
 
 def _lineage(run: TrainingRun, snapshot: Snapshot, head: TrainedHead, bundle: Bundle) -> dict[str, Any]:
@@ -163,11 +190,8 @@ def _lineage(run: TrainingRun, snapshot: Snapshot, head: TrainedHead, bundle: Bu
     }  # fmt: skip
 
 
-def _replayed(dataset: Dataset, bundle: Bundle, lineage: dict[str, Any]) -> Follower | None:
+def _replayed(version: ModelVersion, bundle: Bundle) -> Follower | None:
     """The new head with the labels that moved while it was trained, ready to be published together with it."""
-    version = ModelVersion(
-        project_id=dataset.project_id, encoder_sha=dataset.encoder_sha, manifest_sha=bundle.sha256, lineage=lineage
-    )
     if LIVE_FILE not in bundle.manifest["files"] or not behind(version):
         return None
     return Follower.prepared(version, LiveState())

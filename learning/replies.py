@@ -25,7 +25,7 @@ from learning.core.preference.evidence import Replies, numbered
 from learning.core.preference.learners import DEFAULT, Evidence
 from learning.core.preference.policy import Hidden, ReplyPolicy, export_policy
 from learning.core.preference.training import Outcome, TrainingConfig, train_reply_policy
-from learning.pipelines import Environment
+from learning.environment import Environment
 from serving import policies
 from serving.artifacts import Bundle, write_bundle
 from serving.encoder import Encoder

@@ -30,7 +30,7 @@ from learning.core.export import export_head
 from learning.core.heads.features import FeatureMap
 from learning.core.sentiment_head import LearnedTone, learn, tone_of
 from learning.core.sentiment_tuning import Rated, Tuning, fine_tune
-from learning.pipelines import Environment
+from learning.environment import Environment
 from serving import sentiment_registry as registry
 from serving.anchors import TONES, opinions
 from serving.artifacts import Bundle, write_bundle

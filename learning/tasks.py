@@ -1,16 +1,22 @@
-"""What wakes learning/: jobs, events of the outbox, and beat."""
+"""What wakes learning/: jobs, events of the outbox, and beat.
+
+One training of a project runs at a time (its job is exclusive and fenced); each carries its reason: hand, labels, nightly,
+taxonomy, erasure, drift.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from celery import shared_task
 from django.db.models import Q
+from django.utils import timezone
 
 from feedback import jobs, outbox
 from feedback.models import Job, JobState, OutboxEvent, Project
 from labeling.models import Label
-from learning.models import TrainingRun
+from learning.models import TrainingRun, TrainingSettings
 from serving.models import ModelVersion
 
 
@@ -58,13 +64,26 @@ def on_label(event: OutboxEvent) -> None:
 def on_category(event: OutboxEvent) -> None:
     """A model that serves does not know the new categories: teach it at once."""
     if event.project_id and ModelVersion.objects.filter(project_id=event.project_id).exists():
-        jobs.enqueue(kind="train", project_id=event.project_id)
+        jobs.enqueue(kind="train", project_id=event.project_id, params={"reason": "taxonomy"})
 
 
 @shared_task(name="learning.schedule_trainings")
 def schedule_trainings() -> int:
-    """Beat's safety net: train every project that has enough new labels."""
-    return sum(train_if_due(project_id=pk) for pk in Project.objects.values_list("pk", flat=True))
+    """Beat's safety net: train every project that has enough new labels, and those whose hour of the night it is."""
+    projects = Project.objects.filter(archived_at=None).values_list("pk", flat=True)
+    return sum(train_if_due(project_id=pk) for pk in projects) + train_nightly(now=timezone.now())
+
+
+def train_nightly(*, now: datetime) -> int:
+    """Enqueue the nightly training of each project once in its hour, if any label came since the last; returns how many."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    due = TrainingSettings.objects.filter(nightly_hour=now.hour, project__archived_at=None)
+    begun = Job.objects.filter(kind="train", created_at__gte=hour, params__reason="nightly").values("project_id")
+    ids = list(due.exclude(project_id__in=begun).values_list("project_id", flat=True))
+    fresh = [pk for pk in ids if new_labels(project_id=pk)]
+    for pk in fresh:
+        jobs.enqueue(kind="train", project_id=pk, params={"reason": "nightly"})
+    return len(fresh)
 
 
 @jobs.handler("look_for_students", queue="learn")
@@ -91,7 +110,7 @@ def train_if_due(*, project_id: int | None) -> bool:
     """Enqueue a training when `retrain_after_labels` labels came since the last one began."""
     if project_id is None or not _due(project_id):
         return False
-    jobs.enqueue(kind="train", project_id=project_id, params={"if_due": True})
+    jobs.enqueue(kind="train", project_id=project_id, params={"if_due": True, "reason": "labels"})
     return True
 
 

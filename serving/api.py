@@ -8,22 +8,16 @@ from typing import Annotated, Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
-from drf_spectacular.utils import extend_schema
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from feedback import limits
-from feedback.access import readable_project
 from feedback.http import decode, endpoint, json_response, read_body
 from feedback.idempotency import key_from_header
 from feedback.keys import Principal
 from feedback.models import Inquiry
-from feedback.problems import Problem, invalid, not_found
+from feedback.problems import invalid, not_found
 from feedback.services import NewInquiry
 from feedback.texts import MAX_CHARACTERS, fault_in
-from serving import registry, services
-from serving.models import ModelVersion
+from serving import services
 
 MAX_BATCH = 1_000
 MAX_METADATA = 4_096
@@ -74,7 +68,7 @@ def inquiries(request: HttpRequest, principal: Principal) -> HttpResponse:
     _check_text(given.text, "text")
     principal.require_project(given.project)
     key = key_from_header(
-        request.headers.get("Idempotency-Key"), project_id=principal.project_id, principal=principal.name,
+        request.META.get("HTTP_IDEMPOTENCY_KEY"), project_id=principal.project_id, principal=principal.name,
         route="inquiries", body=body,
     )  # fmt: skip
     if given.dry_run:
@@ -175,40 +169,3 @@ def _metadata(given: dict[str, Any] | None) -> dict[str, Any]:
     if b"\\u0000" in encoded:
         raise invalid("metadata", "The metadata holds a NUL character: remove it.")
     return given or {}
-
-
-class Models(APIView):
-    @extend_schema(responses={200: dict}, operation_id="models")
-    def get(self, request: Request) -> Response:
-        """A project's model versions, newest first."""
-        project = readable_project(request, scope="labels:read")
-        versions = ModelVersion.objects.filter(project=project).order_by("-number")[:100]
-        return Response({"models": [_card(v) for v in versions]})
-
-
-class ModelAction(APIView):
-    """Promote a version, or roll its encoder's line back to the version before."""
-
-    action = "promote"
-
-    @extend_schema(request=None, responses={200: dict})
-    def post(self, request: Request, number: int) -> Response:
-        principal = request.user
-        if not isinstance(principal, Principal):
-            raise Problem(403, "missing-scope", "Send a key with the scope models:admin.")
-        principal.require("models:admin")
-        principal.require_project(request.query_params.get("project"))
-        version = ModelVersion.objects.filter(project_id=principal.project_id, number=number).first()
-        if version is None:
-            raise not_found("model")
-        if self.action == "promote":
-            return Response(_card(registry.promote(version_id=version.pk)))
-        return Response(_card(registry.rollback(project_id=version.project_id, encoder_sha=version.encoder_sha)))
-
-
-def _card(v: ModelVersion) -> dict[str, Any]:
-    return {
-        "number": v.number, "kind": v.kind, "stage": v.stage, "encoder": v.encoder_sha, "manifest": v.manifest_sha,
-        "parent": v.parent.number if v.parent else None, "metrics": v.metrics, "gates": v.gates, "lineage": v.lineage,
-        "created_at": v.created_at, "promoted_at": v.promoted_at,
-    }  # fmt: skip

@@ -1,14 +1,15 @@
-"""What of serving/ is audited: which model or reply policy was registered, promoted, archived or rejected."""
+"""What of serving/ is audited: the life of models and reply policies, and the names of models."""
 
 from __future__ import annotations
 
 from feedback.audit import Recorded, record
-from serving.models import ModelVersion, PolicyVersion, Rollout, RolloutSettings, Student
+from serving.models import Alias, ModelVersion, PolicyVersion, Rollout, RolloutSettings, Student
 
 
 def register() -> None:
     """Called when the app is ready."""
-    record(ModelVersion, Recorded("model", ("number", "stage", "promoted_at")))
+    record(ModelVersion, Recorded("model", ("number", "stage", "promoted_at", "approved_by", "approved_at", "barred")))
+    record(Alias, Recorded("alias", ("name", "model_id")))
     record(Student, Recorded("student", ("teacher_sha", "encoder_sha", "stage")))
     record(Rollout, Recorded("rollout", ("candidate_id", "control_id", "kind", "state", "step")))
     limits = ("minimum_per_arm", "minimum_audited", "maximum_looks", "look_minutes", "most_disagreement", "slow_ms")

@@ -28,12 +28,14 @@ class Line(Generic[V]):
 
     ``name`` says what a person calls one ("Version 3"). ``verify`` raises CorruptBundle for one that cannot serve.
     ``announce`` publishes what serves from now on in a project, None for what serves without any version.
+    ``bars`` says in a sentence why a version that no gate stopped may not serve, "" where it may.
     """
 
     model: type[V]
     name: Callable[[V], str]
     verify: Callable[[V], object]
     announce: Callable[[int, V | None], object]
+    bars: Callable[[V], str] = lambda version: ""
 
     def of(self, *, project_id: int, encoder_sha: str) -> QuerySet[V]:
         return self._all().filter(project_id=project_id, encoder_sha=encoder_sha)
@@ -51,8 +53,8 @@ class Line(Generic[V]):
                 parent=self.in_production(project_id=project_id, encoder_sha=encoder_sha), **fields,
             )  # fmt: skip
 
-    def promote(self, *, version_id: int) -> V:
-        """Let a version serve from now on. 409 where its bundle is damaged or a gate stopped it."""
+    def promote(self, *, version_id: int, **fields: Any) -> V:
+        """Let a version serve from now on, and note ``fields``. 409 where its bundle is damaged or something stops it."""
         version: Any = self._all().get(pk=version_id)
         try:
             self.verify(version)
@@ -61,12 +63,13 @@ class Line(Generic[V]):
         with transaction.atomic():
             self._lock(version.project_id)
             version.refresh_from_db()
-            if version.stage == Stage.REJECTED:
-                raise Problem(409, "gate-failed", f"{self.name(version)} failed a gate and cannot serve.")
             if version.stage != Stage.PRODUCTION:
+                self._may_serve(version)
                 self._retire(version.project_id, version.encoder_sha)
-                version.stage, version.promoted_at = Stage.PRODUCTION, timezone.now()
-                version.save(update_fields=["stage", "promoted_at"])
+                noted = {"stage": Stage.PRODUCTION, "promoted_at": timezone.now(), **fields}
+                for name, value in noted.items():
+                    setattr(version, name, value)
+                version.save(update_fields=list(noted))
                 self.announce(version.project_id, version)
         found: V = version
         return found
@@ -77,7 +80,7 @@ class Line(Generic[V]):
         serving: Any = self.in_production(project_id=project_id, encoder_sha=encoder_sha)
         if serving is not None:
             archived = archived.filter(number__lt=serving.number)
-        return archived.order_by("-number").first()
+        return next((v for v in archived.order_by("-number") if not self.bars(v)), None)
 
     def withdraw(self, *, project_id: int, encoder_sha: str, nothing: str) -> V | None:
         """Put the version before the present one back; before the first, what serves without any (None).
@@ -93,6 +96,15 @@ class Line(Generic[V]):
             self._retire(project_id, encoder_sha)
             self.announce(project_id, None)
         return None
+
+    def _may_serve(self, version: V) -> None:
+        stage: str = version.stage  # type: ignore[attr-defined]
+        if stage == Stage.REJECTED:
+            raise Problem(409, "gate-failed", f"{self.name(version)} failed a gate and cannot serve.")
+        if stage == Stage.NONE:
+            raise Problem(409, "not-judged", f"{self.name(version)} has not passed its gates yet.")
+        if why := self.bars(version):
+            raise Problem(409, "barred", f"{self.name(version)} cannot serve any more: {why}.")
 
     def _all(self) -> QuerySet[V]:
         return self.model._default_manager.all()

@@ -126,9 +126,9 @@ def model_act(request: HttpRequest, who: Visitor, number: int, deed: str) -> Htt
     if deed in ("stepwise", "ab"):
         return _done(request, who, lambda: rollouts.start(version_id=pk, kind=deed, by=by))
     if deed == "promote":
-        return _done(request, who, lambda: registry.promote(version_id=pk))
+        return _done(request, who, lambda: registry.promote(version_id=pk, by=by))
     sha = version.encoder_sha
-    return _done(request, who, lambda: registry.rollback(project_id=who.project.pk, encoder_sha=sha))
+    return _done(request, who, lambda: registry.rollback(project_id=who.project.pk, encoder_sha=sha, by=by))
 
 
 def _done(request: HttpRequest, who: Visitor, deed: Any) -> HttpResponse:

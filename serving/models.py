@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from serving.log_models import RequestLog as RequestLog
 from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
 from serving.rollout_models import (
     Rollout,
@@ -19,6 +20,7 @@ from serving.sentiment_models import CommentReading, SentimentStage, SentimentVe
 from serving.student_models import Cascade, Student, StudentStage
 
 __all__ = [
+    "Alias",
     "Cascade",
     "CommentReading",
     "DecisionRecord",
@@ -57,6 +59,7 @@ class Embedding(models.Model):
 
 
 class Stage(models.TextChoices):
+    NONE = "none", "Registered, not judged yet"
     STAGING = "staging", "Staging"
     PRODUCTION = "production", "Production"
     ARCHIVED = "archived", "Archived"
@@ -79,6 +82,11 @@ class ModelVersion(models.Model):
     lineage = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
     promoted_at = models.DateTimeField(null=True)
+    # Who let a version serve that waited for a person, as the audit names people and keys.
+    approved_by = models.CharField(max_length=80, default="", blank=True)
+    approved_at = models.DateTimeField(null=True)
+    # Why it must not be promoted (again); what serves goes on serving until it is replaced.
+    barred = models.CharField(max_length=200, default="", blank=True)
 
     class Meta:
         constraints = [
@@ -90,6 +98,21 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.project} v{self.number}"
+
+
+class Alias(models.Model):
+    """A name that stands for one version of a project ("champion") and can be moved to another."""
+
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="aliases")
+    name = models.SlugField(max_length=40)
+    model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="aliases")
+    set_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="alias_once_per_project")]
+
+    def __str__(self) -> str:
+        return f"{self.name} → {self.model}"
 
 
 class LiveState(models.Model):

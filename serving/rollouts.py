@@ -67,6 +67,8 @@ def _control_of(version: ModelVersion) -> ModelVersion:
     """The version that serves; 409 where the other may not be tried against it."""
     if version.stage not in (Stage.STAGING, Stage.ARCHIVED):
         raise Problem(409, "not-a-candidate", f"Version {version.number} is {version.stage}: it cannot be rolled out.")
+    if version.barred:
+        raise Problem(409, "barred", f"Version {version.number} cannot serve any more: {version.barred}.")
     if students.teacher_of(version.encoder_sha) is not None:
         raise Problem(409, "fast-step", "The head of a distilled encoder follows its teacher's: promote it directly.")
     try:

@@ -28,15 +28,27 @@ class Decision:
 
 
 def decide(
-    policy: Policy, *, category: str | None, confidence: float, high_risk: bool, sentiment: float | None, draw: float
+    policy: Policy,
+    *,
+    category: str | None,
+    confidence: float,
+    high_risk: bool,
+    sentiment: float | None,
+    draw: float,
+    unread: bool = False,
 ) -> Decision:
     """Decide from the best category, its calibrated confidence, the sentiment and one uniform draw in [0, 1).
+
+    What no model could read (`unread`) may be risky or angry for all that is known: it becomes a case of its own.
 
     >>> d = decide(Policy(), category="refund", confidence=0.93, high_risk=False, sentiment=0.1, draw=0.5)
     >>> d.decision, d.label, d.escalate
     ('auto', False, False)
     """
     reasons: list[dict[str, Any]] = []
+    if unread:
+        reasons.append({"code": "unread", "detail": "No model could read it."})
+        return Decision("human", tuple(reasons), label=False, escalate=True, audit=draw < policy.audit_rate)
     if high_risk:
         reasons.append({"code": "high_risk", "detail": f"The category {category!r} is always answered by a person."})
     if angry := sentiment is not None and sentiment < policy.anger_threshold:

@@ -22,7 +22,7 @@ from labeling import opening
 from labeling import services as labeling_services
 from labeling.models import Escalation, TaskKind
 from labeling.opening import Wanted
-from serving import engine, policies, writing
+from serving import engine, gauges, policies, writing
 from serving.engine import Desk, Prediction
 from serving.policy import Choice
 from serving.routing import Decision, decide
@@ -42,6 +42,7 @@ def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) ->
 def _preview(desk: Desk, p: Prediction, locale: str) -> dict[str, Any]:
     """What would be answered: nothing is explored and no audit drawn."""
     decision = _decide(desk, p, draw=1.0)
+    gauges.decided(desk, p, decision, stored=False)
     return _answer(desk, p, decision, locale, _shown(desk, p, decision, locale, None, explore=False))
 
 
@@ -53,6 +54,7 @@ def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key:
     new = _without_personal_data(new, desk.order_templates)
     prediction = _answered(desk, new)
     decision = _decide(desk, prediction, draw=_draws.random())
+    gauges.decided(desk, prediction, decision, stored=True)
     shown = _shown(desk, prediction, decision, new.locale, new.metadata)
     return _keep(_write(desk, app_id, new, prediction, decision, shown), new, key)
 
@@ -122,7 +124,7 @@ def _decide(desk: Desk, p: Prediction, *, draw: float) -> Decision:
     category = desk.categories.get(p.category) if p.category else None
     return decide(
         desk.policy, category=category.key if category else None, confidence=p.confidence, sentiment=p.sentiment,
-        high_risk=category.high_risk if category else False, draw=draw,
+        high_risk=category.high_risk if category else False, draw=draw, unread=p.unread,
     )  # fmt: skip
 
 
@@ -132,7 +134,7 @@ def _shown(
     """What the reply policy chooses where the model answers; None: the category's reply."""
     if decision.decision != "auto":
         return None
-    return policies.choose(project_id=desk.project_id, p=p, locale=locale, metadata=metadata, explore=explore)
+    return policies.choose(desk.shelf, p=p, locale=locale, metadata=metadata, explore=explore)
 
 
 def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: Choice | None) -> dict[str, Any]:
@@ -169,7 +171,7 @@ def _write(
         answer["escalation"] = opening.case_ids.take()
     if shown is not None:
         rows["shown"] = [policies.shown_columns(shown, inquiry["id"])]
-    if not p.teacher_sha:
+    if not (p.teacher_sha or p.unread):
         vector = engine.to_bytes(p.embedding)
         rows["embedding"] = [{"inquiry_id": inquiry["id"], "encoder_sha": p.encoder_sha, "vector": vector}]
     rows["decision"] = [{

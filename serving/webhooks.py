@@ -52,3 +52,22 @@ def rollout_rolled_back(row: OutboxEvent) -> RolloutRolledBack | None:
         found.pk, found.candidate.number, found.control.number, int(found.plan[found.step]), found.reason.get("code", ""),
         found.reason.get("metric"), found.reason.get("p_value"),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelStaged:
+    """A version has passed its gates and waits for a person to promote it."""
+
+    kind: ClassVar[str] = "model.staged"
+    number: int
+    model_kind: str
+    encoder: str
+    manifest: str
+
+
+@tells(ModelStaged)
+def model_staged(row: OutboxEvent) -> ModelStaged | None:
+    found = ModelVersion.objects.filter(pk=row.payload["model"]).first()
+    if found is None:
+        return None
+    return ModelStaged(found.number, found.kind, found.encoder_sha, found.manifest_sha)

@@ -34,7 +34,7 @@ from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
 from learning.models import Topic, TopicMember
-from serving.models import DecisionRecord, ModelVersion, PolicyVersion, Rollout
+from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -151,9 +151,16 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "inquiry-reveal": {"POST": AGENTS},
     "predict": {"POST": key("inquiries:write")},
     "predict-batch": {"POST": key("inquiries:write")},
+    "predict-stream": {"POST": key("inquiries:write")},
+    "predict-files": {"POST": key("inquiries:write")},
+    "predict-file": {"GET": key("inquiries:write")},
+    "predict-result": {"GET": key("inquiries:write")},
+    "predict-cancel": {"POST": key("inquiries:write")},
     "models": {"GET": MEMBERS | key("labels:read")},
-    "model-promote": {"POST": key("models:admin")},
-    "model-rollback": {"POST": key("models:admin")},
+    "model": {"GET": MEMBERS | key("labels:read")},
+    "model-promote": {"POST": LEADS | key("models:admin")},
+    "model-rollback": {"POST": LEADS | key("models:admin")},
+    "model-alias": {"PUT": LEADS | key("models:admin"), "DELETE": LEADS | key("models:admin")},
     "policies": {"GET": MEMBERS | key("labels:read")},
     "policy-rollback": {"POST": LEADS | key("models:admin")},
     "rollouts": {"GET": MEMBERS | key("labels:read")},
@@ -176,6 +183,7 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "docs": {"GET": PUBLIC},
     "healthz": dict.fromkeys(METHODS, PUBLIC),
     "readyz": dict.fromkeys(METHODS, PUBLIC),
+    "metrics": {"GET": PUBLIC},  # from this machine; tests/config/test_observability.py
 } | {f"escalation-{verb}": {"POST": AGENTS} for verb in ("assign", "note", "priority", "reply", "resolve", "snooze")}
 ACCESS |= {f"rollout-{move}": {"POST": LEADS | key("models:admin")} for move in ("hold", "resume", "advance", "abort")}
 ACCESS |= {f"topic-{verb}": {"POST": LEADS | key("models:admin")} for verb in ("merge", "split", "label", "category")}
@@ -213,7 +221,7 @@ NAMES_PROJECT_IN_BODY = {
 }
 # They cannot name a project at all: whatever they touch is the caller's own.
 WITHOUT_PROJECT = {
-    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz",
+    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz", "metrics",
     "projects", "welcome", "page-feedback", "page-script",
 }  # fmt: skip
 SECRET = "Zirkonium"
@@ -279,10 +287,13 @@ def make_site(slug: str, name: str) -> Site:
     model = ModelVersion.objects.create(
         project=project, number=1, encoder_sha="e" * 64, manifest_sha="m" * 64, kind=name
     )
+    Alias.objects.create(project=project, name="champion", model=model)
     job = jobs.enqueue(kind="train", project_id=project.pk)
     file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
     made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
     Job.objects.filter(pk=made.pk).update(result={"file": file.pk})
+    predicted = jobs.enqueue(kind="predict_file", project_id=project.pk, params={"result": "parquet"}, exclusive=False)
+    Job.objects.filter(pk=predicted.pk).update(state="done", result={"file": file.pk})
     ImportFault.objects.create(job=made, row=1, field=name, advice=name)
     hook = Webhook.objects.create(
         project=project, url=f"https://{slug}.example/hook", kinds=["label.resolved"], secret=b"x"
@@ -309,8 +320,8 @@ def make_site(slug: str, name: str) -> Site:
         "category_id": category.pk, "webhook_id": hook.pk, "notice_id": notice.pk, "batch_id": batch.pk,
         "finding_id": finding.pk, "user_id": author.pk, "key_id": api_key.pk, "action": "pause", "uidb64": "MA", "token": "x",
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
-        "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold",
-        "topic": topic.number, "act": "pin",
+        "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold", "alias": "champion",
+        "prediction_id": predicted.pk, "topic": topic.number, "act": "pin",
     }  # fmt: skip
     return Site(project, objects)
 

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('feedback', '0032_audit_archiving_issuers_and_webhooks'),
-        ('serving', '0040_audit'),
+        ('serving', '0060_policies'),
     ]
 
     operations = [

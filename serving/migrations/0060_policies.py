@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('feedback', '0070_reply_expiry'),
-        ('serving', '0055_rollouts'),
+        ('serving', '0040_audit'),
     ]
 
     operations = [

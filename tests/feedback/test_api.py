@@ -79,7 +79,7 @@ def test_a_comment_waits_for_its_sentiment_through_the_outbox(post, inquiry, mon
     post("feedback", {"inquiry": str(inquiry.pk), "type": "comment", "text": "Quite good."})
     event = Event.objects.get()
     assert event.sentiment is None
-    assert outbox.OutboxEvent.objects.get(kind="comment.received").payload == {"event": str(event.pk)}
+    assert outbox.OutboxEvent.objects.get(kind="comment.received").payload == {"events": [str(event.pk)]}
 
 
 def test_a_clock_that_runs_ahead_is_put_back_to_the_arrival(post, inquiry):

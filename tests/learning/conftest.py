@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import pytest
 
@@ -11,10 +10,11 @@ from feedback import jobs
 from feedback.models import Job, Project
 from feedback.services import NewInquiry, create_project, record_inquiry
 from labeling.services import import_label
-from learning import fitting, owner
+from learning import owner
 from learning.owner import Owner
 from learning.sample.grammar import CATEGORIES, generate
 from serving.served import served
+from tests.learning.killed import make_heads_small
 
 
 @pytest.fixture
@@ -57,9 +57,8 @@ def train() -> Callable[[Project], Job]:
 
 @pytest.fixture
 def small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heads of few features and without the pool's stack: as exact as any, at a fraction of the time."""
-    monkeypatch.setattr(fitting, "train_heads", partial(fitting.train_heads, random_features=64))
-    monkeypatch.setattr(fitting, "MOST_STACKED", 0)
+    """As exact as any, at a fraction of the time."""
+    make_heads_small(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -28,15 +28,15 @@ SECRET = "zebra umbrella quartet at midnight"
 def customers(project: Project, keeper: Owner) -> None:
     """Half of the base's labels and a live one belong to the customer who will be erased."""
     ids = list(Inquiry.objects.filter(project=project).order_by("pk").values_list("pk", flat=True))
-    Inquiry.objects.filter(pk__in=ids[::2]).update(customer="c-17")
+    Inquiry.objects.filter(pk__in=ids[::2]).update(customer="Quorra-17")
     keeper.step()
     inquiry = ask(project, SECRET)
-    Inquiry.objects.filter(pk=inquiry.pk).update(customer="c-17")
+    Inquiry.objects.filter(pk=inquiry.pk).update(customer="Quorra-17")
     label(inquiry, keys(project)[0])
     keeper.step()
 
 
-def receipt_of(project: Project, customer: str = "c-17") -> dict:
+def receipt_of(project: Project, customer: str = "Quorra-17") -> dict:
     out = io.StringIO()
     call_command("erase_customer", project.slug, customer, stdout=out)
     return json.loads(out.getvalue())
@@ -71,12 +71,12 @@ def test_the_head_equals_one_that_never_knew_the_customer(shop: Project, keeper:
 def test_nothing_is_left_of_the_customer_in_rows_and_artifacts(shop: Project, keeper: Owner, settings: object) -> None:
     customers(shop, keeper)
     keeper._let_go(ModelVersion.objects.get().pk)
-    texts = list(Inquiry.objects.filter(customer="c-17").values_list("text", flat=True))
+    texts = list(Inquiry.objects.filter(customer="Quorra-17").values_list("text", flat=True))
     receipt_of(shop)
     stored = everything_stored(settings.ENSO_ARTIFACTS)  # type: ignore[attr-defined]
     others = set(Inquiry.objects.values_list("text", flat=True))
     assert not [text for text in texts if text not in others and text in stored]
-    assert "c-17" not in stored
+    assert "Quorra-17" not in stored
     assert SECRET not in stored
 
 
@@ -101,7 +101,7 @@ def test_an_erasure_that_was_killed_goes_on_where_it_stopped(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(erasure, "_recounted", killed)
-    job = erasure.erase_customer(project_id=shop.pk, customer="c-17")
+    job = erasure.erase_customer(project_id=shop.pk, customer="Quorra-17")
     with pytest.raises(KeyboardInterrupt):
         jobs.run(job.pk)
     Job.objects.update(heartbeat_at="2020-01-01T00:00:00Z")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from feedback import jobs
 from feedback.models import Fold, JobState, Project
 from labeling.models import Label, LabelTask
 from learning import fitting, pipelines
-from learning.datasets import collect, encoders_with_labels, take_snapshot
 from learning.models import Snapshot, TrainingRun
 from learning.sample.grammar import generate
 from serving import registry, services
@@ -64,19 +61,6 @@ def test_the_same_labels_give_the_same_bundle(desk, add_labels, train):
     assert services.predict(project_id=desk.pk, texts=["hello"], locales=["en"])[0]["model"] == "v2"
 
 
-def test_a_snapshot_names_labels_by_id_and_hash_and_holds_no_text(desk, add_labels, settings):
-    add_labels(desk, 20)
-    sha = encoders_with_labels(project_id=desk.pk)[0]
-    dataset = collect(project_id=desk.pk, encoder_sha=sha)
-    snapshot = take_snapshot(dataset, tuple(desk.categories.values_list("key", flat=True)))
-    assert take_snapshot(dataset, tuple(desk.categories.values_list("key", flat=True))).pk == snapshot.pk
-    content = (Path(settings.ENSO_ARTIFACTS) / "snapshots" / f"{snapshot.sha256}.json").read_text()
-    manifest = json.loads(content)
-    assert len(manifest["labels"]) == snapshot.labels == 20
-    for text in Label.objects.values_list("inquiry__text", flat=True):
-        assert text not in content
-
-
 def test_labels_of_the_test_fold_never_reach_the_training(desk, add_labels, train, monkeypatch):
     add_labels(desk, 80)
     Label.objects.first().inquiry.__class__.objects.filter(label__pk__in=Label.objects.values("pk")[:10]).update(
@@ -106,10 +90,11 @@ def test_a_worse_model_is_stopped_by_the_gate_and_the_old_one_stays(desk, add_la
     train(desk)
     real = pipelines.fit
 
-    def shuffled(dataset, *args):
+    def shuffled(material, *args):
+        dataset = material.dataset
         categories = np.random.default_rng(0).permutation([r.category for r in dataset.rows])
         rows = tuple(replace(r, category=str(c)) for r, c in zip(dataset.rows, categories, strict=True))
-        return real(replace(dataset, rows=rows), *args)
+        return real(replace(material, dataset=replace(dataset, rows=rows)), *args)
 
     monkeypatch.setattr(pipelines, "fit", shuffled)
     train(desk)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from feedback import jobs, outbox
 from feedback.models import Job, Project
 from feedback.services import NewInquiry, add_categories, record_inquiry
 from labeling.services import import_label
-from learning.models import Snapshot, TrainingRun
-from learning.tasks import new_labels, train_if_due
+from learning.models import Snapshot, TrainingRun, TrainingSettings
+from learning.tasks import new_labels, train_if_due, train_nightly
 
 pytestmark = pytest.mark.django_db
 
@@ -75,3 +78,49 @@ def test_a_training_that_was_asked_for_twice_learns_once(project):
     late.refresh_from_db()
     assert late.state == "done"
     assert late.result["runs"] == []
+
+
+def at(hour: int) -> datetime:
+    return timezone.now().replace(hour=hour, minute=17)
+
+
+def nightly(project, hour: int | None) -> None:
+    TrainingSettings.objects.update_or_create(project=project, defaults={"nightly_hour": hour})
+
+
+def test_a_nightly_training_comes_once_in_its_hour_and_says_why(project):
+    nightly(project, timezone.now().hour)
+    label(project, 0)
+    assert [train_nightly(now=timezone.now()) for _ in range(3)] == [1, 0, 0]
+    assert Job.objects.get().params == {"reason": "nightly"}
+
+
+def test_no_night_trains_without_a_new_label_or_outside_its_hour(project, other_project):
+    nightly(project, 3)
+    nightly(other_project, 3)
+    label(project, 0)
+    assert train_nightly(now=at(4)) == 0
+    Project.objects.filter(pk=project.pk).update(archived_at=timezone.now())
+    assert train_nightly(now=at(3)) == 0  # the one is archived, the other has no label
+    assert not Job.objects.exists()
+
+
+def test_training_settings_are_set_by_name(project, capsys):
+    call_command("training", "shop", "approval=yes", "nightly_hour=3", "feedback_weight=0.25")
+    assert capsys.readouterr().out.splitlines() == ["approval = True", "nightly_hour = 3", "feedback_weight = 0.25"]
+    call_command("training", "shop", "nightly_hour=")
+    assert TrainingSettings.of(project.pk).nightly_hour is None
+    for wrong in ("nightly_hour=24", "nightly_hour=noon", "feedback_weight=-1", "colour=red"):
+        with pytest.raises(CommandError):
+            call_command("training", "shop", wrong)
+    assert TrainingSettings.of(project.pk).feedback_weight == 0.25
+
+
+def test_a_running_training_says_how_long_it_will_still_take(project):
+    job = jobs.enqueue(kind="train", project_id=project.pk)
+    assert jobs.remaining(job) is None
+    Job.objects.update(state="running", started_at=timezone.now() - timedelta(seconds=30), progress=0.25)
+    job.refresh_from_db()
+    left = jobs.remaining(job)
+    assert left is not None
+    assert 90 <= left.total_seconds() < 100

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
+from learning.core.continual.networks import LinearNet
+
 CHUNK = 64
 Squares = dict[str, Tensor]
 
@@ -22,8 +24,10 @@ def fisher_diagonal(
     model's own answers (the Fisher information itself). ``weights`` [n] weigh the samples; their scale does not matter.
 
     The expectation costs one backward pass per category; with ``mass`` < 1, it stops once the most probable categories
-    of every sample cover that much probability.
+    of every sample cover that much probability. For a linear network the expectation has a closed form, and is exact.
     """
+    if y is None and isinstance(net, LinearNet):
+        return _linear_fisher(net, x, torch.ones(len(x)) if weights is None else weights)
     params = {name: p.detach() for name, p in net.named_parameters()}
     total = {name: torch.zeros_like(p) for name, p in params.items()}
     w = torch.ones(len(x)) if weights is None else weights
@@ -38,6 +42,14 @@ def fisher_diagonal(
         for rank in range(min(needed, p.shape[1])):
             _add_squares(net, params, rows, ranked[:, rank], share * p[:, rank], total)
     return total
+
+
+def _linear_fisher(net: LinearNet, x: Tensor, weights: Tensor) -> Squares:
+    """E_y[(∂ log p(y|x)/∂W_ki)²] = g² · p_k(1 − p_k) · x_i² for scores g·(W x + b)."""
+    with torch.no_grad():
+        p = functional.softmax(net(x), dim=-1)
+        spread = net.gain**2 * p * (1 - p) * (weights / weights.sum())[:, None]
+        return {"out.weight": spread.T @ x.square(), "out.bias": spread.sum(dim=0)}
 
 
 def _add_squares(net: nn.Module, params: Squares, x: Tensor, labels: Tensor, shares: Tensor, total: Squares) -> None:

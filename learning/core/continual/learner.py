@@ -43,6 +43,7 @@ class Options:
     feedback: float = 0.5  # λ of L_feedback
     ewc: float = 0.0  # λ of EWC; 0 switches it off
     ewc_gamma: float | None = None  # online EWC
+    ewc_empirical: bool = False  # the Fisher of the labels as they are, one pass; else the expectation over answers
     lwf: float = 0.0
     buffer: str = "herding"
     capacity: int = 0  # items kept for replay; 0 switches it off
@@ -87,7 +88,7 @@ class ContinualLearner:
         self.net = build(o.network, self.dimension, self.classes, o.seed)
         self.rng = np.random.default_rng(o.seed)
         self.buffer: Buffer | None = POLICIES[o.buffer](o.capacity) if o.capacity else None
-        self.ewc = Ewc(o.ewc, gamma=o.ewc_gamma) if o.ewc else None
+        self.ewc = Ewc(o.ewc, gamma=o.ewc_gamma, empirical=o.ewc_empirical) if o.ewc else None
         self.lwf = Lwf(o.lwf) if o.lwf else None
 
     def learn(self, experience: Experience) -> None:

@@ -1,0 +1,49 @@
+"""A trained head as bytes, so that a training that is killed after it does not fit again. Float64, exact.
+
+It serves nothing: what is served is a bundle (serving/artifacts.py). Not kept are things that a head is not made of.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+
+from learning.core.heads.features import FeatureMap
+from learning.core.heads.training import TrainedHead
+
+
+def to_bytes(head: TrainedHead) -> bytes:
+    """One line of JSON with the checksum of the rest, then weights, bias and parts, little-endian.
+
+    Metrics and hyper-parameters must be JSON. The same head always gives the same bytes.
+    """
+    names = sorted(head.parts)
+    arrays = [head.weights, head.bias, *(head.parts[name] for name in names)]
+    body = b"".join(np.ascontiguousarray(a, dtype="<f8").tobytes() for a in arrays)
+    f = head.features
+    first = {
+        "kind": head.kind, "categories": list(head.categories), "temperature": head.temperature, "metrics": head.metrics,
+        "features": [f.dimension, f.count, f.seed, f.direct], "hyperparameters": head.hyperparameters, "parts": names,
+        "shares": dict(head.shares), "crc32": zlib.crc32(body),
+    }  # fmt: skip
+    return json.dumps(first, ensure_ascii=False).encode() + b"\n" + body
+
+
+def from_bytes(data: bytes) -> TrainedHead:
+    """Raises ValueError where a byte is missing or changed."""
+    first, _, body = data.partition(b"\n")
+    told = json.loads(first)
+    if zlib.crc32(body) != told["crc32"]:
+        raise ValueError("a saved head was cut off or changed")
+    features = FeatureMap(*told["features"])
+    k = len(told["categories"])
+    rows = np.frombuffer(body, dtype="<f8").astype(np.float64).reshape(-1, k)
+    weights, bias, rest = np.split(rows, [features.width, features.width + 1])
+    parts = np.split(rest, len(told["parts"])) if told["parts"] else []
+    return TrainedHead(
+        kind=told["kind"], categories=tuple(told["categories"]), features=features, weights=weights, bias=bias[0],
+        temperature=told["temperature"], metrics=told["metrics"], hyperparameters=told["hyperparameters"],
+        parts=dict(zip(told["parts"], parts, strict=True)), shares=told["shares"],
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Where a training that was killed goes on: the labels that it began with, and the head if it had been fitted.
+
+The checkpoint of the job names both by hash. It is used only while the labels are still what they were; a training that
+has been overtaken by labels begins anew, with the new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+from django.conf import settings
+
+from feedback import jobs
+from learning.core.heads import saved
+from learning.core.heads.training import TrainedHead
+from learning.datasets import Dataset
+from learning.models import Snapshot
+from learning.restoring import restore
+from learning.snapshots import Material
+from serving.artifacts import write_file
+
+
+def labels_digest(dataset: Dataset) -> str:
+    """Tells whether labels, weights and texts are the same."""
+    rows = [(str(r.inquiry), r.category, r.fold, r.weight, r.revision, r.text_sha) for r in dataset.rows]
+    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
+
+
+def begun(running: jobs.Running, dataset: Dataset) -> tuple[Material, Snapshot] | None:
+    """What an earlier attempt began with, if the labels are still the same and nothing of it was erased."""
+    known = running.job.checkpoint.get(dataset.encoder_sha)
+    if known is None or known["labels"] != labels_digest(dataset):
+        return None
+    snapshot = Snapshot.objects.filter(project_id=dataset.project_id, sha256=known["snapshot"]).first()
+    try:
+        restored = restore(snapshot) if snapshot else None
+    except LookupError:
+        return None
+    return (restored.material, snapshot) if restored and snapshot and restored.whole else None
+
+
+def keep_snapshot(running: jobs.Running, dataset: Dataset, snapshot: Snapshot) -> None:
+    known = {"labels": labels_digest(dataset), "snapshot": snapshot.sha256}
+    running.save_checkpoint({**running.job.checkpoint, dataset.encoder_sha: known})
+
+
+def keep_head(running: jobs.Running, encoder_sha: str, head: TrainedHead) -> None:
+    """Durable before the checkpoint names it."""
+    data = saved.to_bytes(head)
+    write_file(_path(running, encoder_sha), data)
+    known = {**running.job.checkpoint[encoder_sha], "head": hashlib.sha256(data).hexdigest()}
+    running.save_checkpoint({**running.job.checkpoint, encoder_sha: known})
+
+
+def kept_head(running: jobs.Running, encoder_sha: str, snapshot: Snapshot) -> TrainedHead | None:
+    """The head that an earlier attempt fitted to this snapshot; None where there is none, or not as it was."""
+    known = running.job.checkpoint.get(encoder_sha, {})
+    if known.get("snapshot") != snapshot.sha256 or "head" not in known:
+        return None
+    try:
+        data = _path(running, encoder_sha).read_bytes()
+    except OSError:
+        return None
+    return saved.from_bytes(data) if hashlib.sha256(data).hexdigest() == known["head"] else None
+
+
+def forget(running: jobs.Running, encoder_sha: str) -> None:
+    _path(running, encoder_sha).unlink(missing_ok=True)
+
+
+def _path(running: jobs.Running, encoder_sha: str) -> Path:
+    return Path(settings.ENSO_ARTIFACTS) / "checkpoints" / f"{running.job.pk}-{encoder_sha[:16]}.head"

@@ -1,0 +1,79 @@
+"""Labels are checked before a training, and the report is kept with the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import pandas as pd
+from django.template.loader import render_to_string
+from django.utils import timezone, translation
+
+from learning.core.dataset_checks import Check, check_labels
+from learning.models import RunState, TrainingRun
+from learning.snapshots import Material, read_manifest
+
+COLUMNS = ("inquiry", "category", "fold", "weight", "revision", "text", "group")
+
+
+class InvalidData(ValueError):
+    """The labels cannot be trained on; the message says which check they failed."""
+
+
+def validate(run: TrainingRun, material: Material) -> list[Check]:
+    """Check the labels of a run and keep the report. Raises InvalidData where a fault makes the training meaningless."""
+    checks = check_labels(
+        table(material), material.dataset.x, categories=material.categories, before=_before(run)
+    )  # fmt: skip
+    faults = [c for c in checks if c.fault and not c.passed]
+    TrainingRun.objects.filter(pk=run.pk).update(
+        validation={"checks": [asdict(c) for c in checks], "passed": not faults}, report=report(run, material, checks)
+    )
+    if faults:
+        TrainingRun.objects.filter(pk=run.pk).update(state=RunState.FAILED, finished_at=timezone.now())
+        raise InvalidData("; ".join(f"{c.name}: {c.detail}" for c in faults))
+    return checks
+
+
+def table(material: Material) -> pd.DataFrame:
+    """The labels as a table, a row each."""
+    rows = [
+        (str(r.inquiry), r.category, int(r.fold), float(r.weight), int(r.revision), r.text_sha, r.group)
+        for r in material.dataset.rows
+    ]
+    types = dict.fromkeys(COLUMNS, "object") | {"fold": "int64", "weight": "float64", "revision": "int64"}
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
+
+
+def report(run: TrainingRun, material: Material, checks: list[Check]) -> str:
+    """A page of its own, in English: it is a record, not a screen. It names categories and counts, no text."""
+    counts = Counter(r.category for r in material.dataset.rows)
+    folds = {
+        name: Counter(r.category for r in material.dataset.rows if r.fold == fold)
+        for fold, name in enumerate(("train", "calibrate", "test"))
+    }
+    rows = [(key, counts[key], *(folds[name][key] for name in folds)) for key in material.categories]
+    with translation.override("en"):
+        return render_to_string(
+            "learning/validation.html",
+            {
+                "run": run,
+                "checks": checks,
+                "rows": rows,
+                "labels": len(material.dataset.rows),
+                "pool": len(material.pool_ids),
+            },
+        )
+
+
+def _before(run: TrainingRun) -> Mapping[str, int]:
+    """Labels by category in the snapshot of the run before this one; nothing where there is none to be read."""
+    earlier = TrainingRun.objects.filter(project_id=run.project_id, encoder_sha=run.encoder_sha, pk__lt=run.pk)
+    last = earlier.select_related("snapshot").order_by("-pk").first()
+    if last is None:
+        return {}
+    try:
+        return Counter(row["category"] for row in read_manifest(last.snapshot.sha256)["labels"])
+    except LookupError:
+        return {}
