@@ -85,7 +85,7 @@ def _maps(project_id: int, shown: Map) -> list[dict[str, Any]]:
 def _row(t: Topic, texts: int, new: bool, middle: tuple[float, float, float]) -> dict[str, Any]:
     x, y, side = middle
     return {
-        "topic": t, "number": t.number, "title": _title(t), 
+        "topic": t, "number": t.number, "title": _title(t),
         "words": t.keywords if t.name else t.keywords[3:], "named": bool(t.name), "new": new, "muted": t.muted,
         "share": 100 * t.size / max(texts, 1), "grows": topic_selectors.grows(t), "growth": _growth(t), "spark": spark(t.trend),
         "mood": _mood(t), "negative": None if t.negative is None else round(100 * t.negative), "slot": t.slot,

@@ -36,6 +36,7 @@ def run_topics(running: Running, config: Config | None = None) -> dict[str, Any]
     """Handler of `topics` jobs. Its result names each map's run, births and size."""
     config = config or Config()
     plan = running.job.checkpoint or _plan(running)
+    running.report(GATHERING, "finding topics")
     warm()
     results = []
     for n, (sha, kind) in enumerate(sorted(plan["maps"].items())):
