@@ -24,7 +24,7 @@ from learning.core.topics.rounds import Known, play
 from learning.models import Topic, TopicMember, TopicRun
 from learning.topic_summaries import said, summarised
 from learning.topic_texts import Texts
-from learning.topic_writing import Gone, Written, write
+from learning.topic_writing import Gone, Written, splits, write
 
 LEAST = 30  # texts; fewer are no map
 REFIT_EVERY = timedelta(days=7)
@@ -95,6 +95,7 @@ def _map(
 ) -> TopicRun | None:
     """Play and write one map; None where it has too few texts."""
     project_id = running.job.project_id
+    parted = splits(project_id)
     texts = topic_texts.read(project_id=project_id, encoder_sha=sha, pk__lte=plan["upto"])
     if len(texts) < LEAST:
         return None
@@ -111,7 +112,9 @@ def _map(
         rows = np.searchsorted(texts.ids, words.ids)
         ids, points = found.ids[rows], found.points[rows]
         figures = summarised(words, texts.x[rows], ids, found.noise[rows], points, now=at)
-        written = Written(words.ids, texts.x[rows], ids, found.noise[rows], found.settled[rows], points, figures, at)
+        written = Written(
+            words.ids, texts.x[rows], ids, found.noise[rows], found.settled[rows], points, figures, at, parted
+        )
         try:
             return write(running, row, written, found.events)
         except Gone:  # an erasure came in between: say it again without what is gone

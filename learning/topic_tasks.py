@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from feedback import jobs
 from feedback.models import Job, Project
+from learning import topic_arrivals
 from learning.models import Topic, TopicMember
 from learning.topic_texts import comments, doubtful
 
@@ -39,10 +40,8 @@ def split_topic(running: jobs.Running) -> dict[str, Any]:
 @shared_task(name="learning.place_arrivals")
 def place_arrivals() -> int:
     """Give the latest texts of every project with topics theirs."""
-    from learning.topic_arrivals import place_arrivals
-
     projects = Topic.objects.filter(died_at=None).values_list("project_id", flat=True).distinct()
-    return sum(place_arrivals(project_id=pk) for pk in projects)
+    return sum(topic_arrivals.place_arrivals(project_id=pk) for pk in projects)
 
 
 @shared_task(name="learning.schedule_topics")

@@ -31,6 +31,10 @@ WHERE m.id = v.id
 _INHERITED = ("notes", "owner_id", "muted")  # of a part that splits off; the name stays with the larger part
 
 
+class Overtaken(Exception):
+    """A person has split a topic since its texts were read: another attempt reads them again."""
+
+
 class Gone(Exception):
     """Texts that the figures speak of have been erased meanwhile."""
 
@@ -47,13 +51,16 @@ class Written:
     points: Floats
     figures: dict[int, dict[str, Any]]
     at: datetime
+    splits: int  # by people, when the texts were read
 
 
 def write(running: Running, row: dict[str, Any], found: Written, events: Iterable[Event]) -> TopicRun:
-    """All of it, or nothing: Fenced when another attempt owns the job, Gone when a text is no more."""
+    """All of it, or nothing: Fenced when another attempt owns the job, Gone when a text is no more, Overtaken after a split."""
     with transaction.atomic():
         running.hold()
         take_turn(row["project_id"])
+        if splits(row["project_id"]) != found.splits:
+            raise Overtaken("a topic was split meanwhile: its texts are read again")
         there = TopicMember.objects.filter(project_id=row["project_id"], encoder_sha=row["encoder_sha"])
         if there.filter(pk__in=found.members.tolist()).count() != len(found.members):
             raise Gone
@@ -66,6 +73,11 @@ def write(running: Running, row: dict[str, Any], found: Written, events: Iterabl
         if run.kind != TopicRun.Kind.FIT:
             _tell(run, happened, topics)
     return run
+
+
+def splits(project_id: int) -> int:
+    """How many topics people have split."""
+    return TopicEvent.objects.filter(topic__project_id=project_id, kind="split", run=None).count()
 
 
 def _topics(run: TopicRun, found: Written) -> dict[int, Topic]:
