@@ -217,7 +217,7 @@ def profile(bench: Bench) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
-def main() -> None:
+def arguments() -> Namespace:
     p = parser(__doc__ or "")
     p.add_argument(
         "--texts", type=int, default=6000, help="texts that the student is distilled on and the heads learn from"
@@ -225,44 +225,55 @@ def main() -> None:
     p.add_argument("--labels", type=int, default=1500)
     p.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
     p.add_argument("--warm", type=float, default=2.0)
-    p.add_argument(
-        "--turns", type=int, default=3, help="closed loops per endpoint, in turns; the one with the least CPU counts"
-    )
+    p.add_argument("--turns", type=int, default=3, help="closed loops per endpoint; the one with the least CPU counts")
     p.add_argument("--rates", type=int, nargs="*", default=list(RATES))
     p.add_argument("--bodies", type=int, default=60_000)
     p.add_argument("--change-rate", type=float, default=150.0, help="inquiries per second while models change")
     p.add_argument("--change-seconds", type=float, default=24.0)
     p.add_argument("--web-workers", type=int, default=1)
     p.add_argument("--profile", action="store_true", help="also the µs of each stage, in a process of its own")
-    p.add_argument("--only-profile", action="store_true", help="and nothing else")
+    p.add_argument("--only", choices=("profile", "changes"), help="nothing but this")
     args = p.parse_args()
     if args.quick:
         args.texts, args.labels, args.turns, args.seconds, args.warm = 1300, 400, 1, 2.0, 0.5
         args.bodies, args.change_seconds = 8_000, 9.0
-    started = time.monotonic()
+    return args
+
+
+def measured(bench: Bench) -> tuple[dict[str, Any], list[Sequence[Any]]]:
+    """The figures and their table."""
+    args, figures, rows = bench.args, dict[str, Any](), list[Sequence[Any]]()
+    if args.profile or args.only == "profile":
+        figures["stages_cpu_us"] = profile(bench)
+        rows = [["stage", "CPU µs"], *([k, f"{v:,.1f}"] for k, v in figures["stages_cpu_us"].items())]
+    if args.only is None:
+        with Bare(bench.stack, workers=args.web_workers) as bare:
+            bare_figures, found = compare(bench, bare)
+        figures |= {
+            "endpoints": found,
+            "bare_rps": bare_figures["rps"],
+            "bare_cpu_us_per_request": bare_figures["cpu_us_per_request"],
+        }
+        rows = table(bare_figures, found)
+    if args.only != "profile":
+        figures |= under_change(bench) | shares(bench.stack)
+    return figures, rows or [
+        ["", "count"],
+        *([k, figures[k]] for k in ("lost", "failed_under_change", "acknowledged_under_change")),
+    ]
+
+
+def main() -> None:
+    args, started = arguments(), time.monotonic()
     with Stack(web_workers=args.web_workers) as stack:
         bench = Bench(stack, args, build(stack, args))
-        stages = profile(bench) if args.profile or args.only_profile else {}
-        for stage, us in stages.items():
-            print(f"{stage:<40}{us:>10}")
-        if args.only_profile:
-            return
-        with Bare(stack, workers=args.web_workers) as bare:
-            bare_figures, found = compare(bench, bare)
-        changed = under_change(bench)
-        cascade = shares(stack)
-    figures = {
-        "endpoints": found, "bare_rps": bare_figures["rps"], "bare_cpu_us_per_request": bare_figures["cpu_us_per_request"],
-        **changed, **cascade, "world": {k: v for k, v in bench.world.items() if k != "key"},
-        "stages_cpu_us": stages, "connections": CONNECTIONS, "seconds": round(time.monotonic() - started, 1),
+        figures, rows = measured(bench)
+    figures |= {
+        "world": {k: v for k, v in bench.world.items() if k != "key"}, "connections": CONNECTIONS,
+        "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
-    emit(args, figures, table(bare_figures, found))
-    print(
-        {
-            k: figures[k]
-            for k in ("fast_share", "auto_share", "lost", "failed_under_change", "acknowledged_under_change", "changes")
-        }
-    )
+    emit(args, figures, rows)
+    print({k: v for k, v in figures.items() if k not in ("endpoints", "world", "arms")})
 
 
 if __name__ == "__main__":

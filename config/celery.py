@@ -55,6 +55,7 @@ app.conf.beat_schedule = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "check for drift": {"task": "learning.schedule_drift", "schedule": 20.0, "options": {"expires": 40}},
     "learn to read comments where rated ones have come": {
         "task": "learning.schedule_sentiment",
         "schedule": 300.0,

@@ -11,12 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from psycopg.errors import QueryCanceled
+from psycopg_pool import PoolTimeout
 
 from feedback import gauges as _feedback_gauges  # noqa: F401 - metrics register by being imported
 from feedback import metric_files
@@ -120,11 +122,13 @@ class _Looks:
         self._kept: dict[str, tuple[float, list[Sample]]] = {}
 
     def samples(self) -> Iterator[Sample]:
+        away = False
         with self._lock:
             for group in list(groups.values()):
                 until, have = self._kept.get(group.name, (0.0, []))
                 if self._clock() >= until:
-                    have = _read(group)
+                    # Each group would wait for a connection until the pool gives up: once is enough.
+                    have, away = ([_up(group, 0.0)], True) if away else _read(group)
                     self._kept[group.name] = (self._clock() + group.seconds, have)
                 yield from have
 
@@ -136,16 +140,26 @@ class _Looks:
 looks = _Looks()
 
 
-def _read(group: Group) -> list[Sample]:
-    """A group that cannot be read is left out and said to be: the others are still worth having."""
+def _up(group: Group, value: float) -> Sample:
+    return READ, (group.name,), value
+
+
+def _read(group: Group) -> tuple[list[Sample], bool]:
+    """The gauges of a group, and whether the database is away.
+
+    A group that cannot be read is left out and said to be: the others are still worth having.
+    """
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
-            return [*group.read(), (READ, (group.name,), 1.0)]
-    except Exception:
+            return [*group.read(), _up(group, 1.0)], False
+    except Exception as error:
         log.warning("gauges of %s could not be read", group.name, exc_info=True)
-        return [(READ, (group.name,), 0.0)]
+        away = isinstance(error, InterfaceError | PoolTimeout) or (
+            isinstance(error, OperationalError) and not isinstance(error.__cause__, QueryCanceled)
+        )
+        return [_up(group, 0.0)], away
 
 
 _registry = CollectorRegistry(auto_describe=False)

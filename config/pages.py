@@ -36,6 +36,7 @@ PLACES = (
     ("quality", gettext_lazy("Quality"), frozenset({Role.LEAD, Role.ADMIN})),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
     ("topic-map", gettext_lazy("Topics"), EVERYBODY),
+    ("drift", gettext_lazy("Drift"), EVERYBODY),
     ("model-versions", gettext_lazy("Models"), LEADS),
     ("categories", gettext_lazy("Manage"), LEADS),
 )
@@ -46,7 +47,7 @@ WITHIN = {
     "keys": "categories", "audit": "categories", "webhook-list": "categories", "webhook-action": "categories",
     "exchange": "categories", "exchange-import": "categories", "exchange-export": "categories",
     "exchange-faults": "categories", "my-work": "desk",
-    "rollout-settings": "model-versions", "topic-page": "topic-map",
+    "rollout-settings": "model-versions", "topic-page": "topic-map", "drift-settings": "drift", "drift-simulation": "drift",
 }  # fmt: skip
 YEAR_SECONDS = 365 * 86_400
 

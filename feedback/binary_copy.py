@@ -7,11 +7,14 @@ or of a fixed size, so that joining ready pieces costs a third. Only the types t
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
+UUID_OID, UUIDS_OID = 2950, 2951
+_ARRAY, _SIXTEEN, _EMPTY = struct.Struct("!5i"), b"\0\0\0\x10", struct.pack("!3i", 0, 0, UUID_OID)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _LENGTH, _COUNT = struct.Struct("!i"), struct.Struct("!h")
 _INT8, _FLOAT8 = struct.Struct("!iq"), struct.Struct("!id")
@@ -41,6 +44,13 @@ def text(value: str | None) -> bytes:
 def raw(value: bytes | None) -> bytes:
     """Any type whose binary form are its bytes: bytea, uuid."""
     return NULL if value is None else _LENGTH.pack(len(value)) + value
+
+
+def uuids(values: Sequence[bytes]) -> bytes:
+    """An array of uuids as a parameter or field holds it: one dimension, no NULL, the type's oid, counted from 1."""
+    if not values:
+        return _EMPTY
+    return _ARRAY.pack(1, 0, UUID_OID, len(values), 1) + b"".join([_SIXTEEN + v for v in values])
 
 
 def timestamp(at: datetime) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -41,11 +42,15 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     result: Literal["stored", "duplicate", "conflict"]
 
 
-def masked_and_sealed(project_id: int, text: str) -> tuple[str, bytes | None]:
-    """The one place that a comment's text passes on its way in: from here on only the vault knows the originals."""
-    masked = mask(text, rules.cache.get(project_id).order_templates)
-    hidden = any(f.kind not in CUT for f in masked.found)
-    return masked.text, vault.seal(masked) if hidden else None
+def masked_and_sealed(project_id: int, texts: Sequence[str]) -> list[tuple[str, bytes | None]]:
+    """The one place that comments' texts pass on their way in: from here on only the vault knows the originals."""
+    if not texts:
+        return []
+    templates = rules.cache.get(project_id).order_templates
+    masked = [mask(text, templates) for text in texts]
+    hidden = [i for i, m in enumerate(masked) if any(f.kind not in CUT for f in m.found)]
+    sealed = dict(zip(hidden, vault.seal_all([masked[i] for i in hidden]), strict=True))
+    return [(m.text, sealed.get(i)) for i, m in enumerate(masked)]
 
 
 def publish_comments(query: str) -> str:

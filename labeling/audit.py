@@ -42,6 +42,7 @@ KINDS = {
     "gates": gettext_lazy("Gates"),
     "training": gettext_lazy("Training"),
     "topic": gettext_lazy("Topic"),
+    "drift": gettext_lazy("Drift and loop guard"),
 }
 ACTIONS = {"insert": gettext_lazy("made"), "update": gettext_lazy("changed"), "delete": gettext_lazy("removed")}
 COLUMNS = {

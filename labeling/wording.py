@@ -77,6 +77,7 @@ def _case_reason(reason: Mapping[str, Any]) -> str:
         "angry": _("The customer sounds angry"),
         "unsure": _("The model is unsure"),
         "unread": _("No model could read it"),
+        "gap": _("The reply has a gap that nothing fills"),
         "annotator": _("An annotator asks for an agent"),
         "app": _("The app asks for a person"),
     }

@@ -7,6 +7,15 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from learning.drift_models import (
+    DriftReference,
+    DriftReport,
+    DriftSettings,
+    DriftState,
+    GuardReport,
+    RetrainingVerdict,
+    Trigger,
+)
 from learning.gates.checks import Checks
 from learning.gates.result import DEFAULTS, Thresholds
 from learning.topic_models import Topic, TopicEvent, TopicMember, TopicRun
@@ -20,6 +29,20 @@ __all__ = [
     "TopicMember",
     "TopicRun",
     "TrainingRun",
+]
+
+__all__ = [
+    "DriftReference",
+    "DriftReport",
+    "DriftSettings",
+    "DriftState",
+    "GateSettings",
+    "GuardReport",
+    "RetrainingVerdict",
+    "RunState",
+    "Snapshot",
+    "TrainingRun",
+    "Trigger",
 ]
 
 

@@ -1,12 +1,16 @@
-"""The pages of learning/, and the fragments that pages further left show."""
+"""The endpoints and pages of learning/, and the fragments that pages further left show."""
 
 from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from learning import topic_pages, topics_api, views
+from learning import drift_api, drift_pages, topic_pages, topics_api, views
 
 endpoints: list[URLPattern | URLResolver] = [
+    path("drift", drift_api.DriftReports.as_view(), name="drift-reports"),
+    path("drift/<int:report_id>", drift_api.OneDriftReport.as_view(), name="drift-report"),
+    path("drift/verdicts", drift_api.Verdicts.as_view(), name="drift-verdicts"),
+    path("drift/guard", drift_api.Guard.as_view(), name="loop-guard"),
     path("topics", topics_api.Topics.as_view(), name="topics"),
     path("topics/runs", topics_api.TopicRuns.as_view(), name="topics-run"),
     path("topics/<int:topic>", topics_api.OneTopic.as_view(), name="topic"),
@@ -19,6 +23,12 @@ endpoints: list[URLPattern | URLResolver] = [
 pages: list[URLPattern | URLResolver] = [
     path("loop", views.loop, name="loop"),
     path("loop/live", views.live, name="loop-live"),
+    path("drift", drift_pages.drift, name="drift"),
+    path("drift/live", drift_pages.drift_live, name="drift-live"),
+    path("drift/check", drift_pages.drift_check, name="drift-check"),
+    path("drift/settings", drift_pages.drift_settings, name="drift-settings"),
+    path("drift/simulation", drift_pages.drift_simulation, name="drift-simulation"),
+    path("charts/<slug:chart>.<slug:kind>", drift_pages.chart, name="chart"),
     path("inquiries/<uuid:inquiry_id>/decision", views.decision, name="decision"),
     path("topics", topic_pages.topics, name="topic-map"),
     path("topics/points", topic_pages.points, name="topic-points"),

@@ -108,6 +108,9 @@ def symptoms() -> list[Document]:
     return [
         alert("EnsoDown", 'up{job="enso"} == 0', "page", "A web process does not answer",
               "{{ $labels.instance }} has not been scraped for five minutes.", hold="5m"),
+        alert("EnsoUnread", 'sum by (project) (increase(enso_answer_reasons_total{reason="unread"}[5m])) > 0', "page",
+              "No model can read the inquiries", "Everything of {{ $labels.project }} goes to people: its encoder or head is broken.",
+              hold="2m"),
         alert("EnsoFiguresMissing", "min by (group) (enso_metrics_group_up) == 0", "ticket", "Figures cannot be read",
               "The gauges of {{ $labels.group }} fail or take more than two seconds: the alerts on them are blind.", hold="10m"),
         alert("EnsoOutboxLags", "max(enso_outbox_lag_seconds) > 60", "page", "What follows a commit comes late",

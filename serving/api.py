@@ -72,9 +72,10 @@ def inquiries(request: HttpRequest, principal: Principal) -> HttpResponse:
         route="inquiries", body=body,
     )  # fmt: skip
     if given.dry_run:
-        return json_response(
-            services.predict(project_id=principal.project_id, texts=[given.text], locales=[given.locale or ""])[0]
-        )
+        answers = services.predict(
+            project_id=principal.project_id, texts=[given.text], locales=[given.locale or ""], metadata=_metadata(given.metadata)
+        )  # fmt: skip
+        return json_response(answers[0])
     new = NewInquiry(
         text=given.text, request_sha=hashlib.sha256(msgspec.json.encode(given)).digest(), external_id=given.external_id,
         locale=given.locale or "", customer=given.customer or "", channel=given.channel or "", metadata=_metadata(given.metadata),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ANSWERS = declare(
     "counter", "enso_answers",
-    "Decisions by version, step of the cascade (student, encoder) and outcome (auto, human); stored ones and previews.",
+    "Decisions by version, step of the cascade (student, encoder; none: both broken) and outcome; stored ones and previews.",
     ("project", "model", "step", "decision", "stored"),
 )  # fmt: skip
 REASONS = declare("counter", "enso_answer_reasons", "Why stored inquiries went to a person.", ("project", "reason"))
@@ -65,7 +65,7 @@ JOIN serving_modelversion m ON m.id = r.candidate_id WHERE r.state IN ('running'
 
 def decided(desk: Desk, p: Prediction, decision: Decision, *, stored: bool) -> None:
     """Count a decision. It is on the path of every answer: nothing here waits for anything."""
-    step = "student" if p.teacher_sha else "encoder"
+    step = "none" if p.unread else "student" if p.teacher_sha else "encoder"
     count(ANSWERS, (desk.slug, p.model_name, step, decision.decision, "yes" if stored else "no"))
     request_log.note(Answered(desk.project_id, p.model_name, step, decision.decision))
     if not stored:

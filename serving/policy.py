@@ -54,10 +54,22 @@ def filled(text: str, metadata: Mapping[str, Any]) -> str | None:
     >>> filled("Dear {name}", {"name": {"first": "x"}}) is None
     True
     """
-    values = {name: metadata.get(name) for name in _GAP.findall(text)}
-    if any(isinstance(v, bool) or not isinstance(v, str | int | float) or v == "" for v in values.values()):
+    if gaps_in(text, metadata):
         return None
-    return _GAP.sub(lambda gap: str(values[gap[1]]), text)
+    return _GAP.sub(lambda gap: str(metadata[gap[1]]), text)
+
+
+def gaps_in(text: str, metadata: Mapping[str, Any]) -> list[str]:
+    """Names of the gaps that no plain value fills, each once.
+
+    >>> gaps_in("Order {order}, {day}, {order}", {"day": "Friday", "order": True})
+    ['order']
+    """
+    return [
+        name
+        for name in dict.fromkeys(_GAP.findall(text))
+        if isinstance(v := metadata.get(name), bool) or not isinstance(v, str | int | float) or v == ""
+    ]
 
 
 def candidates(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -65,3 +66,13 @@ def decide(
         escalate=escalate,
         audit=draw < policy.audit_rate,
     )
+
+
+def left_open(decision: Decision, gaps: Sequence[str]) -> Decision:
+    """A sure answer whose reply has gaps that nothing fills: nobody is sent half a sentence, a person writes instead.
+
+    The model knew the category, so that there is nothing to label.
+    """
+    named = ", ".join(gaps)
+    reason = {"code": "gap", "detail": f"The reply needs {named}, which the inquiry's metadata does not give."}
+    return replace(decision, decision="human", reasons=(*decision.reasons, reason), escalate=True)

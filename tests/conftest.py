@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +37,18 @@ def django_db_modify_db_settings(
     connection.settings_dict["OPTIONS"]["options"] = "-c synchronous_commit=off"
 
 
+@pytest.fixture(scope="session")
+def tables(
+    django_db_modify_db_settings: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """What stacks of their own (`benchmarks.stack`) begin with, so that they need not migrate."""
+    with django_db_blocker.unblock():
+        file = databases.dump(tmp_path_factory.mktemp("tables") / "tables.sql")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENSO_BENCH_TABLES", str(file))
+        yield file
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _fast_passwords() -> Iterator[None]:
     """Each hash of a password would take 0.3 s; which hash it is, is Django's own matter."""
@@ -61,11 +75,17 @@ def _fresh_caches() -> Iterator[None]:
     _forget()
 
 
+@pytest.fixture(scope="session")
+def _shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
 @pytest.fixture(autouse=True)
-def _artifacts(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    settings.ENSO_ARTIFACTS = tmp_path_factory.mktemp("artifacts")
-    settings.ENSO_REQUEST_LOG = False  # and so would the one that writes it
-    settings.ENSO_MODEL_POLL_SECONDS = 0  # a thread of its own would look into other tests' databases
+def _artifacts(settings: Any, _shelf: Path) -> None:
+    settings.ENSO_ARTIFACTS = _shelf / uuid.uuid4().hex  # pytest's own numbered folders count the others each time
+    settings.ENSO_ARTIFACTS.mkdir()
+    settings.ENSO_REQUEST_LOG = False  # a thread of its own would look into other tests' databases
+    settings.ENSO_MODEL_POLL_SECONDS = 0  # and so would the one that looks for models
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """The suite's database: copied from a migrated one that stays on the server until a migration or a model changes.
 
 To migrate from nothing takes Django 25 s of one core, for it makes the classes of all models anew after each operation.
-PostgreSQL copies the result in a second. `tests.config.test_migrated` holds that the copy is what the migrations make.
+PostgreSQL copies the result in a second.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ import django
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
+
+from benchmarks.stack import postgres_tool
 
 PREFIX = "enso_migrated_"
 LOCK = 0x6D696772  # of whoever makes the database: workers may share a server
@@ -48,6 +52,17 @@ def migrated() -> str:
                 call_command("migrate", verbosity=0, interactive=False)
             cursor.execute(f'ALTER DATABASE "{growing}" RENAME TO "{name}"')
     return name
+
+
+def dump(file: Path) -> Path:
+    """The migrated database as SQL, for stacks that tests start in homes of their own."""
+    server = connection.settings_dict
+    command = [
+        postgres_tool("pg_dump"), "--no-owner", "--no-privileges", f"--file={file}", f"--dbname={migrated()}",
+        *(f"--{option}={server[key]}" for option, key in (("host", "HOST"), ("port", "PORT"), ("username", "USER")) if server[key]),
+    ]  # fmt: skip
+    subprocess.run(command, env={**os.environ, "PGPASSWORD": server["PASSWORD"]}, check=True, capture_output=True)
+    return file
 
 
 @contextmanager

@@ -17,6 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HOME = os.environ.get("ENSO_TEST_HOME", str(ROOT / ".enso-test"))
 
+DATABASE = {"db", "transactional_db", "live_server"}  # fixtures that lead to it
+
 
 def home_of(worker: str) -> str:
     """Workers have homes beside the suite's own: `.enso-test-0`, `.enso-test-1` …"""
@@ -52,6 +54,24 @@ def pytest_configure(config: pytest.Config) -> None:
         entry.prepare()
         # WhiteNoise asks for the folder of static files, which only the browser tests fill.
         (Path(os.environ["ENSO_HOME"]) / "static").mkdir(parents=True, exist_ok=True)
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_collection_modifyitems")
+def mark_what_asks_a_server(items: list[pytest.Item]) -> None:
+    """Before `-m` looks for the marker."""
+    for item in items:
+        if DATABASE & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("django_db"):
+            item.add_marker("servers")
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+def begin_with_what_takes_long(items: list[pytest.Item]) -> None:
+    """Workers take whole files in this order: a long one at the end would keep one of them busy alone."""
+    if WORKER:
+        long = {
+            item.path for item in items if item.get_closest_marker("processes") or item.get_closest_marker("browser")
+        }
+        items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

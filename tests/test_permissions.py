@@ -33,7 +33,7 @@ from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
-from learning.models import Topic, TopicMember
+from learning.models import DriftReference, DriftReport, Topic, TopicMember
 from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
 
@@ -112,6 +112,12 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "page-script": dict.fromkeys(METHODS, PUBLIC),
     "loop": dict.fromkeys(METHODS, MEMBERS),
     "loop-live": dict.fromkeys(METHODS, MEMBERS),
+    "drift": dict.fromkeys(METHODS, MEMBERS),
+    "drift-live": dict.fromkeys(METHODS, MEMBERS),
+    "drift-check": {"POST": LEADS},
+    "drift-settings": {"POST": LEADS},
+    "drift-simulation": dict.fromkeys(METHODS, MEMBERS),
+    "chart": {"GET": MEMBERS},
     "decision": dict.fromkeys(METHODS, AGENTS),
     "feedback": {"POST": key("feedback:write")},
     "jobs": {"GET": MEMBERS | key("labels:read")},
@@ -166,6 +172,10 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "rollouts": {"GET": MEMBERS | key("labels:read")},
     "rollout-start": {"POST": LEADS | key("models:admin")},
     "sample-size": {"GET": MEMBERS | key("labels:read")},
+    "drift-reports": {"GET": MEMBERS | key("labels:read"), "POST": LEADS | key("models:admin")},
+    "drift-report": {"GET": MEMBERS | key("labels:read")},
+    "drift-verdicts": {"GET": MEMBERS | key("labels:read")},
+    "loop-guard": {"GET": MEMBERS | key("labels:read")},
     "model-versions": dict.fromkeys(METHODS, MEMBERS),
     "model-act": {"POST": LEADS},
     "rollout-act": {"POST": LEADS},
@@ -315,6 +325,7 @@ def make_site(slug: str, name: str) -> Site:
     TopicMember.objects.create(
         project=project, encoder_sha="e" * 64, inquiry=inquiry, topic=topic, said_at=timezone.now(), x=0.0, y=0.0
     )
+    report = make_report(project)
     api_key = ApiKey.objects.get(digest=digest(make_key(project)))
     objects = {
         "category_id": category.pk, "webhook_id": hook.pk, "notice_id": notice.pk, "batch_id": batch.pk,
@@ -322,8 +333,20 @@ def make_site(slug: str, name: str) -> Site:
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
         "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold", "alias": "champion",
         "prediction_id": predicted.pk, "topic": topic.number, "act": "pin",
+        "report_id": report.pk, "chart": "drift", "kind": "csv",
     }  # fmt: skip
     return Site(project, objects)
+
+
+def make_report(project: Project) -> DriftReport:
+    now = timezone.now()
+    reference = DriftReference.objects.create(
+        project=project, encoder_sha="e" * 64, sha256="a" * 64, embeddings_sha256="b" * 64, size=400, labels=0, upto=now
+    )
+    return DriftReport.objects.create(
+        project=project, reference=reference, encoder_sha="e" * 64, trigger="hand", window="c" * 64, begins=now, ends=now, n=100,
+        looks=30, resamples=1200, level=0.002, state="steady", statistic=1.0, threshold=9.0, p_value=0.5,
+    )  # fmt: skip
 
 
 def make_task(project: Project, text: str, *, overlap: int = 1) -> tuple[Inquiry, LabelTask]:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0070_reply_expiry'),
+        ('feedback', '0071_event_key'),
     ]
 
     operations = [

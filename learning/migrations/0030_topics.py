@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('feedback', '0070_reply_expiry'),
-        ('learning', '0046_training'),
+        ('learning', '0035_drift'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -7,6 +7,7 @@ import os
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from psycopg_pool import PoolTimeout
 
 from config import observability
 from config.observability import READ, REQUESTS
@@ -106,6 +107,24 @@ def test_a_group_that_cannot_be_read_is_left_out_and_said_to_be(client, monkeypa
     assert value(found, READ.name, group="outbox") == 0
     assert value(found, READ.name, group="jobs") == 1
     assert not any(key[0] == "enso_outbox_events" for key in found)
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_away_is_waited_for_once_and_counts_are_still_there(client, post, monkeypatch):
+    asked = []
+
+    def away():
+        asked.append(1)
+        raise PoolTimeout
+
+    post("predict", {"text": "x"})
+    monkeypatch.setattr(
+        observability, "groups", {name: metrics.Group(name, 5.0, away) for name in ("jobs", "outbox", "queue")}
+    )
+    found = read(client)
+    assert [value(found, READ.name, group=name) for name in ("jobs", "outbox", "queue")] == [0, 0, 0]
+    assert len(asked) == 1
+    assert value(found, "enso_http_requests_total", endpoint="predict", method="POST", status="200") == 1
 
 
 @pytest.mark.django_db

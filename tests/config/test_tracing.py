@@ -47,7 +47,6 @@ def test_one_trace_goes_from_the_request_through_the_task_to_its_statements(span
     from config import tracing
 
     monkeypatch.setitem(jobs._kinds, "x", jobs.Kind(lambda running: {}, "io"))
-    monkeypatch.setattr(connection, "execute_wrappers", [tracing.statement])
     message: dict[str, str] = {}
 
     def view(request):
@@ -57,11 +56,12 @@ def test_one_trace_goes_from_the_request_through_the_task_to_its_statements(span
         return SimpleNamespace(status_code=202)
 
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    tracing.Traced(view)(rf.post("/api/v1/x", headers={"Traceparent": parent}))
-    task = SimpleNamespace(name=run_job.name, request=SimpleNamespace(headers=message))
-    tracing.started(task=task)
-    jobs.run(view.job.pk)
-    tracing.ended(task=task)
+    with connection.execute_wrapper(tracing.statement):
+        tracing.Traced(view)(rf.post("/api/v1/x", headers={"Traceparent": parent}))
+        task = SimpleNamespace(name=run_job.name, request=SimpleNamespace(headers=message))
+        tracing.started(task=task)
+        jobs.run(view.job.pk)
+        tracing.ended(task=task)
 
     found = spans()
     assert {f"{s.context.trace_id:032x}" for s in found} == {"0af7651916cd43dd8448eb211c80319c"}

@@ -28,12 +28,25 @@ NOVEL = "zebra quartz violin"  # no word of the teacher's vocabulary
 NAME = "tiny-teacher"
 
 
+# Categories in the teacher's own words, so that it can tell their texts apart without a label.
+CATEGORIES = [
+    {"key": "refund", "name": "Money back", "examples": ["money back please", "please my money back"]},
+    {"key": "delivery", "name": "My parcel is late", "examples": ["my parcel is late", "a parcel is late"]},
+    {"key": "order", "name": "Where is my order", "examples": ["where is my order", "where a order is"]},
+]
+
+
 def sentences(n: int, seed: int = 0) -> list[str]:
-    """Distinct sentences of the teacher's words."""
+    """Distinct sentences of the teacher's words, none of them twice in one."""
     rng, found = np.random.default_rng(seed), dict[str, None]()
     while len(found) < n:
-        found[" ".join(rng.choice(WORDS[4:], rng.integers(4, 9)))] = None
+        found[" ".join(rng.choice(WORDS[4:], rng.integers(4, 9), replace=False))] = None
     return list(found)
+
+
+def stammered(text: str) -> str:
+    """The same words, each three times: every word is known, and a third of the pairs was never seen."""
+    return " ".join(w for word in text.split() for w in [word] * 3)
 
 
 def write_teacher(root: Path) -> Path:

@@ -54,8 +54,9 @@ def test_the_rows_are_those_that_each_table_gets_from_its_own_service(project, p
         ), model=together.model,
     )  # fmt: skip
     other = labeling_services.open_task(
-        inquiry=alone, kind=TaskKind.SELECTION, priority=task.priority, reason=task.reason, suggestion=task.suggestion
-    )
+        inquiry=alone, kind=TaskKind.SELECTION, overlap=2, priority=task.priority, reason=task.reason,
+        suggestion_id=task.suggestion_id,
+    )  # fmt: skip
     assert columns(Inquiry.objects.get(pk=alone.pk), "received_at") == columns(together, "received_at")
     assert columns(other, "inquiry_id", "created_at") == columns(task, "inquiry_id", "created_at")
     slots = [list(Slot.objects.filter(task=t).order_by("number")) for t in (task, other)]
