@@ -61,6 +61,8 @@ app.conf.beat_schedule = {
         "schedule": 300.0,
         "options": {"expires": 600},
     },
+    "give new texts their topics": {"task": "learning.place_arrivals", "schedule": 60.0, "options": {"expires": 120}},
+    "find topics every night": {"task": "learning.schedule_topics", "schedule": 300.0, "options": {"expires": 600}},
 }
 
 

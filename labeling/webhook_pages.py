@@ -35,6 +35,7 @@ KIND_NAMES = {
     "model.promoted": gettext_lazy("A model version went live"),
     "rollout.rolled_back": gettext_lazy("A model version on trial was rolled back"),
     "model.staged": gettext_lazy("A model version waits for approval"),
+    "topic.born": gettext_lazy("Customers talk about something new"),
 }
 
 

@@ -174,7 +174,7 @@ def _job_name(kind: str) -> str:
     return {
         "train": _("Training"), "rescore": _("Scores after new weights"), "erase": _("Erasure of a customer"),
         "train_sentiment": _("Training of the sentiment head"), "read_comments": _("Sentiment of comments"),
-        "learn_replies": _("Learning of preferred replies"),
+        "learn_replies": _("Learning of preferred replies"), "topics": _("Search for topics"), "split_topic": _("Split of a topic"),
         "labeling.close_batch": _("Agreement of a batch"), "labeling.consensus": _("Consensus of annotators"),
         "import_labels": _("Import of labels"), "import_inquiries": _("Import of inquiries"),
         "export_labels": _("Export of labels"),

@@ -18,6 +18,18 @@ from learning.drift_models import (
 )
 from learning.gates.checks import Checks
 from learning.gates.result import DEFAULTS, Thresholds
+from learning.topic_models import Topic, TopicEvent, TopicMember, TopicRun
+
+__all__ = [
+    "GateSettings",
+    "RunState",
+    "Snapshot",
+    "Topic",
+    "TopicEvent",
+    "TopicMember",
+    "TopicRun",
+    "TrainingRun",
+]
 
 __all__ = [
     "DriftReference",

@@ -33,7 +33,7 @@ from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
-from learning.models import DriftReference, DriftReport, Snapshot, TrainingRun
+from learning.models import DriftReference, DriftReport, Snapshot, Topic, TopicMember, TrainingRun
 from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
 
@@ -187,6 +187,15 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "model-act": {"POST": LEADS},
     "rollout-act": {"POST": LEADS},
     "rollout-settings": {"POST": LEADS},
+    "topics": {"GET": MEMBERS | key("labels:read")},
+    "topics-run": {"POST": LEADS | key("models:admin")},
+    "topic": {"GET": MEMBERS | key("labels:read"), "PATCH": LEADS | key("models:admin")},
+    "topic-map": dict.fromkeys(METHODS, MEMBERS),
+    "topic-points": dict.fromkeys(METHODS, MEMBERS),
+    "topic-page": dict.fromkeys(METHODS, MEMBERS),
+    "topic-map-run": {"POST": LEADS},
+    "topic-map-label": {"POST": LEADS},
+    "topic-act": {"POST": LEADS},
     "schema": {"GET": PUBLIC},
     "docs": {"GET": PUBLIC},
     "healthz": dict.fromkeys(METHODS, PUBLIC),
@@ -194,6 +203,7 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "metrics": {"GET": PUBLIC},  # from this machine; tests/config/test_observability.py
 } | {f"escalation-{verb}": {"POST": AGENTS} for verb in ("assign", "note", "priority", "reply", "resolve", "snooze")}
 ACCESS |= {f"rollout-{move}": {"POST": LEADS | key("models:admin")} for move in ("hold", "resume", "advance", "abort")}
+ACCESS |= {f"topic-{verb}": {"POST": LEADS | key("models:admin")} for verb in ("merge", "split", "label", "category")}
 # Bodies that are right but for the caller, where `{}` would be refused before anybody looks at who asks.
 TOKEN = str(uuid.UUID(int=7))
 BODIES: dict[str, dict[str, Any]] = {
@@ -212,6 +222,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "qualifications": {"person": "annotator"},
     "queue-clear-leases": {},
     "webhook": {"active": True},
+    "topic": {"pinned": True},
+    "topic-merge": {"into": 1},
+    "topic-category": {"key": "scanner", "name": "Scanner"},
 } | {f"task-{verb}": {"token": TOKEN} for verb in ("heartbeat", "release", "skip", "escalate")}
 # A body that may name a project; the others name theirs in the address or in `?project=`.
 NAMES_PROJECT_IN_BODY = {
@@ -315,6 +328,12 @@ def make_site(slug: str, name: str) -> Site:
         project=project, encoder_sha="e" * 64, candidate=model, control=model, plan=[0, 1, 100], salt=name
     )
     trial.steps.create(number=0, percent=0)
+    topic = Topic.objects.create(
+        project=project, encoder_sha="e" * 64, number=task.pk, keywords=[name], born_at=timezone.now()
+    )
+    TopicMember.objects.create(
+        project=project, encoder_sha="e" * 64, inquiry=inquiry, topic=topic, said_at=timezone.now(), x=0.0, y=0.0
+    )
     report = make_report(project)
     api_key = ApiKey.objects.get(digest=digest(make_key(project)))
     objects = {
@@ -322,7 +341,7 @@ def make_site(slug: str, name: str) -> Site:
         "finding_id": finding.pk, "user_id": author.pk, "key_id": api_key.pk, "action": "pause", "uidb64": "MA", "token": "x",
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
         "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold", "alias": "champion",
-        "prediction_id": predicted.pk,
+        "prediction_id": predicted.pk, "topic": topic.number, "act": "pin",
         "report_id": report.pk, "chart": "drift", "kind": "csv",
     }  # fmt: skip
     return Site(project, objects)

@@ -42,6 +42,7 @@ def busy(shop: Project, people: dict[str, User]) -> Project:
     scene.fill_queue(shop)
     scene.make_keys(shop)
     scene.make_webhooks(shop)
+    scene.make_topics(shop, people["lead"])
     drift_scene.watch(shop)
     return shop
 
@@ -62,6 +63,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "models": ("lead", "/p/shop/models", ".trial .chart"),
     "model": ("lead", "/p/shop/models/1", ".lineage svg"),
     "models-compare": ("lead", "/p/shop/models/compare", ".sides"),
+    "topics": ("lead", "/p/shop/topics", "#map[data-draws]"),
+    "topic": ("lead", "/p/shop/topics/3", ".bars"),
     "quality": ("lead", "/p/shop/quality", ".quality"),
     "categories": ("lead", "/p/shop/categories", ".list"),
     "category": ("lead", "/p/shop/categories/FIRST", ".reply-row"),

@@ -103,6 +103,10 @@ def projects(shop: Project, people: dict[str, User], n: int) -> None:
         Membership.objects.create(user=people["lead"], project=other, role=Role.LEAD)
 
 
+def topics(shop: Project, people: dict[str, User], n: int) -> None:
+    scene.make_topics(shop, people["lead"], topics=n)
+
+
 Grow = Callable[[Project, "dict[str, User]", int], None]
 LISTS: dict[str, tuple[str, Grow]] = {
     "cases": ("/p/shop/cases", cases),
@@ -120,6 +124,8 @@ LISTS: dict[str, tuple[str, Grow]] = {
     "drift": ("/p/shop/drift", checks),
     "models": ("/p/shop/models", versions),
     "models-compare": ("/p/shop/models/compare", versions),
+    "topics": ("/p/shop/topics", topics),
+    "topic": ("/p/shop/topics/1", topics),
     "projects": ("/projects", projects),
 }
 
