@@ -118,8 +118,8 @@ def rows_of(project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> 
         )
         for line, (pk, e) in enumerate(zip(uuid7s(len(events)), events, strict=True))
     ]  # fmt: skip
-    at = [i for i, e in enumerate(events) if e.text]
-    for i, (text, sealed) in zip(at, masked_and_sealed(project_id, [events[i].text for i in at]), strict=True):
+    worded = [i for i, e in enumerate(events) if e.text]
+    for i, (text, sealed) in zip(worded, masked_and_sealed(project_id, [events[i].text for i in worded]), strict=True):
         rows[i].text, rows[i].sealed = text, sealed
     return rows
 
