@@ -42,7 +42,7 @@ class HeldOut:
 
 def calibrate(*, project_id: int) -> list[dict[str, Any]]:
     """Choose thresholds for every pair in production that has none yet; what came of each."""
-    found = []
+    found: list[dict[str, Any]] = []
     for student in students.in_production(project_id=project_id):
         fast = registry.in_production(project_id=project_id, encoder_sha=student.encoder_sha)
         slow = registry.in_production(project_id=project_id, encoder_sha=student.teacher_sha)
