@@ -163,7 +163,7 @@ def _read(group: Group) -> tuple[list[Sample], bool]:
 
 
 _registry = CollectorRegistry(auto_describe=False)
-_registry.register(_Everything())  # type: ignore[arg-type]
+_registry.register(_Everything())
 
 
 def exposition() -> bytes:
