@@ -6,6 +6,8 @@ PY := .venv/bin/python
 PACKAGES := config feedback labeling serving learning
 BENCHMARKS := loop encoder
 ARGS :=
+# How many processes run the suite; each has servers of its own (tests/servers.py). A part named by ARGS is spread as well.
+WORKERS := 2
 
 # One thread for each numerical library: tests run many processes on few cores.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -23,7 +25,7 @@ demo: setup ## the whole stack with a sample desk, at http://127.0.0.1:8000; Ctr
 	@$(PY) manage.py demo $(ARGS)
 
 test: setup ## the whole suite on real servers (ARGS="tests/serving -k predict" for a part)
-	$(ONE_THREAD) $(PY) -m pytest $(ARGS)
+	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: setup ## the large figures: many tasks, many requests, kill storms
 	$(ONE_THREAD) $(PY) -m pytest -m soak --timeout=0 $(ARGS)
@@ -51,5 +53,7 @@ stop: ## stop the stack and the embedded servers
 	@if [ -x $(PY) ]; then $(PY) manage.py stop; $(PY) -m config.embedded stop; else echo "Nothing was set up here."; fi
 
 reset: stop ## delete the data (.enso, and root's under /var/lib/enso), but not .venv
-	@if [ -x $(PY) ]; then $(PY) -m config.embedded reset; ENSO_HOME=.enso-test $(PY) -m config.embedded reset >/dev/null; \
-		else rm -rf .enso .enso-test; fi
+	@if [ -x $(PY) ]; then $(PY) -m config.embedded reset; else rm -rf .enso .enso-test .enso-test-[0-9]*; fi
+	@for home in .enso-test .enso-test-[0-9]*; do \
+		if [ -d $$home ]; then ENSO_HOME=$$home $(PY) -m config.embedded reset >/dev/null; fi; \
+	done

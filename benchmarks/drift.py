@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from benchmarks import harness
 from learning.core.drift.combined import DEFAULT, Calibration, fitting, resamples_for
 from learning.core.drift.detectors import BY_NAME
+from learning.core.drift.head import DriftHead
+from learning.core.drift.head import answers as head_answers
 from learning.core.drift.reference import Reference, Window
 from serving.encoder import load_encoder
 
@@ -73,8 +75,7 @@ def split(x: NDArray[np.float32], labels: Ints, size: int, seed: int) -> World:
     known = rng.permutation(np.flatnonzero(~np.isin(labels, hidden)))
     rows, pool = known[:size], known[size:]
     scores = _head_scores(x, x[rows], labels[rows], int(labels.max()) + 1, rows)
-    top = np.sort(scores, axis=1)[:, -2:]
-    predictions, doubt = scores.argmax(1), (top[:, 0] - top[:, 1]).astype(np.float32)
+    predictions, doubt = head_answers(scores)
     reference = Reference(
         x[rows], predictions=predictions[rows], strangeness=doubt[rows], classes=int(labels.max()) + 1, seed=seed
     )
@@ -84,15 +85,11 @@ def split(x: NDArray[np.float32], labels: Ints, size: int, seed: int) -> World:
 def _head_scores(
     x: NDArray[np.float32], trained_on: NDArray[np.float32], labels: Ints, classes: int, rows: Ints
 ) -> NDArray[np.float64]:
-    """Ridge scores of all texts; those the head was trained on by exact leave-one-out (hat matrix)."""
-    a = np.hstack([trained_on, np.ones((len(trained_on), 1))]).astype(np.float64)
-    y = np.eye(classes)[labels]
-    inverse = np.linalg.inv(a.T @ a + np.eye(a.shape[1]))
-    weights = inverse @ (a.T @ y)
-    leverage = ((a @ inverse) * a).sum(1, keepdims=True)
-    scores = np.hstack([x, np.ones((len(x), 1))]) @ weights
-    scores[rows] = (scores[rows] - leverage * y) / (1 - leverage)
-    return np.asarray(scores)
+    """Ridge scores of all texts; those the head was trained on by exact leave-one-out."""
+    head = DriftHead(trained_on, labels, classes)
+    scores = head.scores(x)
+    scores[rows] = head.scores_without(scores[rows])
+    return scores
 
 
 def answers(world: World, calibration: Calibration, scenario: str, n: int, *, looks: int = 1) -> dict[str, bool]:

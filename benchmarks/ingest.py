@@ -45,8 +45,11 @@ def set_up(stack: Stack, inquiries: int) -> dict[str, str]:
     """A project without limits, with inquiries to speak about; the headers of its key."""
     categories = stack.home / "categories.json"
     categories.write_text(json.dumps([{"key": "delivery", "name": "Delivery"}, {"key": "refund", "name": "Refund"}]))
-    key = stack.manage("create_project", "ingest", "--categories", str(categories)).split()[-1]
-    stack.manage("configure", "ingest", "limit_per_minute=100000000", "limit_burst=100000000")
+    made, _ = stack.manage_all(
+        ["create_project", "ingest", "--categories", str(categories)],
+        ["configure", "ingest", "limit_per_minute=100000000", "limit_burst=100000000"],
+    )
+    key = made.split()[-1]
     stack.rows(INQUIRIES, inquiries)
     return {"Authorization": f"Api-Key {key}", "Content-Type": "application/json"}
 

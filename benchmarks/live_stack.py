@@ -65,12 +65,14 @@ def _project(stack: Stack, corpus: Corpus, base: int, seed: int) -> str:
             (t, slugify(corpus.categories[y]))
             for t, y in zip(corpus.train_texts[:base], corpus.train_labels, strict=False)
         )
-    key = stack.manage("create_project", SLUG, "--categories", str(categories), "--overlap", "1").strip().split()[-1]
-    stack.manage("configure", SLUG, "retrain_after_labels=1000000", "confidence_threshold=1.0", "audit_rate=0")
-    stack.manage("create_person", "labeler", "--project", SLUG, "--role", "annotator", "--password", PASSWORD)
-    stack.manage("import_labels", SLUG, str(labels))
-    stack.manage("train", SLUG)
-    return key
+    said = stack.manage_all(
+        ["create_project", SLUG, "--categories", str(categories), "--overlap", "1"],
+        ["configure", SLUG, "retrain_after_labels=1000000", "confidence_threshold=1.0", "audit_rate=0"],
+        ["create_person", "labeler", "--project", SLUG, "--role", "annotator", "--password", PASSWORD],
+        ["import_labels", SLUG, str(labels)],
+        ["train", SLUG],
+    )
+    return said[0].split()[-1]
 
 
 def _post(api: httpx.Client, texts: list[str]) -> None:

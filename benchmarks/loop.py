@@ -53,14 +53,15 @@ def set_up(stack: Stack, corpus: Corpus, slug: str, strategy: str | None, args: 
     categories = stack.home / "categories.json"
     rows = [{"key": slugify(c), "name": n} for c, n in zip(corpus.categories, corpus.names, strict=True)]
     categories.write_text(json.dumps(rows))
-    made = stack.manage("create_project", slug, "--categories", str(categories), "--overlap", str(args.overlap))
     per_round = args.budget // args.rounds
     settings = [f"retrain_after_labels={per_round}", *([f"strategy={strategy}"] if strategy else [])]
-    stack.manage("configure", slug, *settings)
     names = [f"{slug}-annotator-{i + 1}" for i in range(args.annotators)]
-    for name in names:
-        stack.manage("create_person", name, "--project", slug, "--role", "annotator", "--password", PASSWORD)
-    stack.manage("create_person", f"{slug}-expert", "--project", slug, "--role", "expert", "--password", PASSWORD)
+    cast = [(name, "annotator") for name in names] + [(f"{slug}-expert", "expert")]
+    made, *_ = stack.manage_all(
+        ["create_project", slug, "--categories", str(categories), "--overlap", str(args.overlap)],
+        ["configure", slug, *settings],
+        *(["create_person", n, "--project", slug, "--role", role, "--password", PASSWORD] for n, role in cast),
+    )
     people = [Person(stack.url, n, PASSWORD) for n in names]
     return Project(slug, made.strip().split()[-1], people, Person(stack.url, f"{slug}-expert", PASSWORD), stack.url)
 

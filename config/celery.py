@@ -50,11 +50,19 @@ app.conf.beat_schedule = {
         "schedule": 300.0,
         "options": {"expires": 600},
     },
+    "keep the request log's days": {
+        "task": "serving.keep_request_log",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "check for drift": {"task": "learning.schedule_drift", "schedule": 20.0, "options": {"expires": 40}},
     "learn to read comments where rated ones have come": {
         "task": "learning.schedule_sentiment",
         "schedule": 300.0,
         "options": {"expires": 600},
     },
+    "give new texts their topics": {"task": "learning.place_arrivals", "schedule": 60.0, "options": {"expires": 120}},
+    "find topics every night": {"task": "learning.schedule_topics", "schedule": 300.0, "options": {"expires": 600}},
 }
 
 

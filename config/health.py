@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import redis
 from django.conf import settings
 from django.db import connection
@@ -34,9 +36,16 @@ def _database() -> str:
 def _encoder() -> str:
     try:
         served.encoder(settings.ENSO_ENCODER).encode(["ready?"])
+        _warm()
     except Exception as error:
         return str(error)
     return "ok"
+
+
+@cache
+def _warm() -> None:
+    """Once per process: whoever waits for readiness spares the first customers the opening of models."""
+    served.warm()
 
 
 def _redis() -> str:

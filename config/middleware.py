@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, ResolverMatch, resolve
 
+from config.observability import REQUESTS, SECONDS
+from feedback import logs
 from feedback.audit import acting
+from feedback.metric_files import count, observe
 from feedback.problems import Problem, problem_response, request_id
+from serving import request_log
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -23,8 +29,56 @@ BACK_OFFICE_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsaf
 )
 
 
+STATIC, LOGGED = "/static/", "/api/v1/"
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 # Where plain endpoints may lie; every other path is a page's.
-FAST = ("/api/", "/feedback", "/enso.js")
+FAST = ("/api/", "/feedback", "/enso.js", "/metrics")
+
+
+class Measured:
+    """Every request by endpoint, method and status, and how long it took; its id is known to all that follows."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        began = time.perf_counter()
+        request_log.note(None)
+        with logs.request(request_id(request)):
+            response = self.get_response(request)
+        seconds = time.perf_counter() - began
+        name, method = _endpoint(request), str(request.method if request.method in METHODS else "other")
+        count(REQUESTS, (name, method, str(response.status_code)))
+        observe(SECONDS, (name,), seconds)
+        if settings.ENSO_REQUEST_LOG and request.path_info.startswith(LOGGED):
+            request_log.add(
+                request_id=request_id(request),
+                endpoint=name,
+                method=method,
+                status=response.status_code,
+                seconds=seconds,
+            )
+        return response
+
+
+def _endpoint(request: HttpRequest) -> str:
+    """The name of its URL: never the address itself, which anybody may make up."""
+    if match := getattr(request, "resolver_match", None):
+        return match.url_name or "unnamed"
+    return "static" if request.path_info.startswith(STATIC) else "unmatched"
+
+
+_fixed: dict[str, ResolverMatch] = {}
+
+
+def _found(path: str) -> ResolverMatch:
+    """What answers a path. Paths without parameters are looked up once: there are only as many as the configuration has."""
+    if (known := _fixed.get(path)) is not None:
+        return known
+    match = resolve(path)
+    if not match.args and not match.kwargs:
+        _fixed[path] = match
+    return match
 
 
 class ApiFastPath:
@@ -39,14 +93,17 @@ class ApiFastPath:
         if "%00" in request.META.get("QUERY_STRING", "") or "\x00" in request.path_info:
             return problem_response(request, Problem(400, "malformed", "The address holds a NUL character: remove it."))
         try:
-            match = resolve(request.path_info)
+            match = _found(request.path_info)
         except Resolver404:
             return problem_response(request, Problem(404, "not-found", "There is no such endpoint: see /api/docs."))
         if not hasattr(match.func, "enso_endpoint"):
             response = self.get_response(request)
             response.headers.setdefault("X-Request-Id", request_id(request))
             return response
+        request.resolver_match = match
         plain: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        if not plain.streaming:  # the server would otherwise send an answer of one piece in chunks
+            plain.headers.setdefault("Content-Length", str(len(plain.content)))
         return plain
 
 

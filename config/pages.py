@@ -35,6 +35,8 @@ PLACES = (
     ("cases", gettext_lazy("Escalations"), AGENTS),
     ("quality", gettext_lazy("Quality"), frozenset({Role.LEAD, Role.ADMIN})),
     ("loop", gettext_lazy("Loop"), EVERYBODY),
+    ("topic-map", gettext_lazy("Topics"), EVERYBODY),
+    ("drift", gettext_lazy("Drift"), EVERYBODY),
     ("model-versions", gettext_lazy("Models"), LEADS),
     ("categories", gettext_lazy("Manage"), LEADS),
 )
@@ -46,6 +48,7 @@ WITHIN = {
     "exchange": "categories", "exchange-import": "categories", "exchange-export": "categories",
     "exchange-faults": "categories", "my-work": "desk",
     "rollout-settings": "model-versions", "model-page": "model-versions", "models-compare": "model-versions",
+    "drift-settings": "drift", "drift-simulation": "drift", "topic-page": "topic-map",
 }  # fmt: skip
 YEAR_SECONDS = 365 * 86_400
 

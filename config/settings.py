@@ -62,6 +62,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.middleware.Measured",
     "config.middleware.ApiFastPath",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -77,6 +78,11 @@ MIDDLEWARE = [
     "config.middleware.ContentSecurityPolicy",
     "feedback.limits.RateLimitHeaders",
 ]
+
+# Traces over OpenTelemetry (config/tracing.py); its packages are those of requirements/tracing.lock.
+ENSO_TRACES = env.bool("ENSO_TRACES", False)
+if ENSO_TRACES:
+    MIDDLEWARE.insert(0, "config.tracing.Traced")
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -199,6 +205,15 @@ ENSO_REPLY_VOTES = env.int("ENSO_REPLY_VOTES", 200)
 # Tune the last layers of the encoder on rated comments once a night as well (minutes of CPU, and 23 MB per version).
 ENSO_SENTIMENT_TUNING = env.bool("ENSO_SENTIMENT_TUNING", False)
 
+# Where web processes lay their counts for /metrics; of one machine or pod, and gone when it is.
+ENSO_METRICS_DIR = Path(env.str("ENSO_METRICS_DIR", str(HOME / "metrics")))
+# Who may read /metrics from elsewhere (Authorization: Bearer …); without it only this machine may.
+ENSO_METRICS_TOKEN = env.str("ENSO_METRICS_TOKEN", "")
+
+# A line per API request in PostgreSQL, a partition per day (serving/request_log.py), and for how many days.
+ENSO_REQUEST_LOG = env.bool("ENSO_REQUEST_LOG", True)
+ENSO_REQUEST_LOG_DAYS = env.int("ENSO_REQUEST_LOG_DAYS", 90)
+
 # Hosts that JWKS may be fetched from although they are not public, or over plain http.
 ENSO_OUTBOUND_ALLOW: list[str] = env.list("ENSO_OUTBOUND_ALLOW", default=[])
 
@@ -212,13 +227,16 @@ EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_USER") or "", _mail
 EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "enso@localhost")
 
+# `json` for what collects logs, `line` for people (`manage.py run` and `demo` choose it where nothing is said).
+LOG_FORMAT = "line" if env.str("LOG_FORMAT", "json") == "line" else "json"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"()": "feedback.logs.MaskedFormatter", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+        "line": {"()": "feedback.logs.MaskedFormatter", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "feedback.logs.json_formatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
     "loggers": {"django.request": {"level": "ERROR"}, "httpx": {"level": "WARNING"}},
 }

@@ -13,7 +13,7 @@ import feedback.urls
 import labeling.urls
 import learning.urls
 import serving.urls
-from config import backoffice, health
+from config import backoffice, health, observability
 
 api = [*feedback.urls.endpoints, *labeling.urls.endpoints, *serving.urls.endpoints, *learning.urls.endpoints]
 
@@ -44,5 +44,6 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", observability.metrics, name="metrics"),
     path("admin/", backoffice.site.urls),
 ]

@@ -13,7 +13,7 @@ from feedback import limits, services
 from feedback.contract import LineErrorOut, LineOut, LinesOut, ReceiptOut, ReceiptsOut
 from feedback.event_shape import EventIn, checked
 from feedback.http import decode, endpoint, explain, json_response, read_body
-from feedback.ingest import NewEvent, Receipt
+from feedback.incoming import NewEvent, Receipt
 from feedback.keys import Principal
 from feedback.problems import Problem
 from feedback.rules import Rules, cache
@@ -52,8 +52,46 @@ def _array(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
 
 def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes) -> HttpResponse:
     """Each line on its own: the good ones are stored, and each bad one is answered with its error and field."""
-    lines = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
-    _admit(request, principal, len(lines))
+    count = _one_on_each(body)
+    lines = [] if count else [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
+    _admit(request, principal, count or len(lines))
+    numbers, events, bad = _all_good(body, count, rules) or _sorted_out(
+        lines or list(enumerate(body.splitlines(), 1)), rules
+    )
+    receipts = _record(principal, events)
+    results = [LineOut(number, r.id, r.result) for number, r in zip(numbers, receipts, strict=True)]
+    if bad:
+        results = sorted(results + bad, key=attrgetter("line"))
+    counts: Counter[str] = Counter([r.result for r in results])
+    return json_response(LinesOut(results, counts), status=201 if counts["stored"] else 200)
+
+
+def _one_on_each(body: bytes) -> int:
+    """How many lines there are, where each looks like one object; 0 where they must be looked at one by one.
+
+    In valid JSON a newline between "}" and "{" stands between two values and nowhere else.
+    """
+    if b"\r" in body or not body.startswith(b"{"):
+        return 0
+    between, newlines = body.count(b"}\n{"), body.count(b"\n")
+    return between + 1 if newlines == between + body.endswith(b"}\n") and body.endswith((b"}", b"}\n")) else 0
+
+
+def _all_good(body: bytes, count: int, rules: Rules) -> tuple[Sequence[int], list[NewEvent], list[LineOut]] | None:
+    """Every line at once; None where one is bad, or holds more than one event."""
+    if not count:
+        return None
+    try:
+        given = _one.decode_lines(body)
+        return (range(1, count + 1), [checked(e, rules) for e in given], []) if len(given) == count else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Problem):
+        return None
+
+
+def _sorted_out(
+    lines: Sequence[tuple[int, bytes]], rules: Rules
+) -> tuple[Sequence[int], list[NewEvent], list[LineOut]]:
+    """The numbers of the good lines with their events, and what is wrong with the others."""
     good: list[int] = []
     events: list[NewEvent] = []
     bad: list[LineOut] = []
@@ -63,12 +101,7 @@ def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
             good.append(number)
         except Problem as problem:
             bad.append(LineOut(number, None, "invalid", _error(problem)))
-    receipts = _record(principal, events)
-    results = [LineOut(number, r.id, r.result) for number, r in zip(good, receipts, strict=True)]
-    if bad:
-        results = sorted(results + bad, key=attrgetter("line"))
-    counts: Counter[str] = Counter([r.result for r in results])
-    return json_response(LinesOut(results, counts), status=201 if counts["stored"] else 200)
+    return good, events, bad
 
 
 def _read(line: bytes) -> EventIn:

@@ -54,7 +54,7 @@ def row(model: type[Model], **columns: Any) -> Row:
 def _defaults(model: type[Model]) -> tuple[tuple[str, Callable[[], Any]], ...]:
     """How each column gets its value; columns that only the database fills are left to it."""
     return tuple(
-        (str(field.column), field._get_default)  # type: ignore[attr-defined]  # what Model.__init__ calls
+        (str(field.column), field.get_default)
         for field in model._meta.concrete_fields
         if field.db_default is NOT_PROVIDED and not field.get_internal_type().endswith("AutoField")
     )

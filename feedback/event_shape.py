@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from feedback.ingest import NewEvent
+from feedback.incoming import NewEvent
 from feedback.problems import Problem, invalid
 from feedback.rules import Rules
 from feedback.texts import fault_in

@@ -2,59 +2,37 @@
 
 The statement joins events to inquiries, inserts what is new, queues it for the scores (feedback/score_fold.py), keeps what
 was masked and publishes comments: all of it or nothing. Single events go over one connection that this process keeps for
-them, in groups (feedback/group_commit.py); batches over another, copied into a temporary table first.
+them, in groups (feedback/group_commit.py); batches over another. A batch is first tried without looking at each row
+(feedback/batches.py); where an event_id of it is known, it is copied into a temporary table for the statement.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
 from django.db import InterfaceError, OperationalError, connection, transaction
 from psycopg.errors import DeadlockDetected
 
-from feedback import outbox, rules, vault
+from feedback import batches, outbox
 from feedback.group_commit import Busy, GroupCommit
 from feedback.ids import uuid7s
+from feedback.incoming import KEY, MAX_SKEW, NewEvent, Receipt, masked_and_sealed, publish_comments
 from feedback.kept_connection import KeptConnection
-from feedback.masking import CUT, mask
 from feedback.problems import Problem
 
+T = TypeVar("T")
 Cursor = psycopg.Cursor[tuple[Any, ...]]
-# A clock that runs ahead by more than this is wrong: the event is then dated by its arrival.
-MAX_SKEW = timedelta(minutes=5)
 # From here on COPY into a temporary table costs less than one JSON parameter.
 COPY_FROM = 50
 LARGEST_GROUP = 256
 MAX_WAITING = 1_000
 PATIENCE_SECONDS = 15.0
 MAX_DEADLOCKS = 3
-
-
-# Structs outside the garbage collector's sight: a batch makes thousands that refer to nothing but plain values.
-class NewEvent(msgspec.Struct, frozen=True, gc=False):
-    """A feedback event as an app posted it, checked. `weight` below 1: an anonymous page."""
-
-    inquiry_ref: str
-    kind: str
-    value: float | None
-    text: str
-    request_sha: bytes
-    event_id: str | None
-    customer: str
-    occurred_at: datetime | None
-    weight: float = 1.0
-
-
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What became of one event: stored, duplicate (same id, same body) or conflict (same id, another body)."""
-
-    id: uuid.UUID | None
-    result: Literal["stored", "duplicate", "conflict"]
 
 
 class Row(msgspec.Struct, gc=False):
@@ -107,7 +85,7 @@ def _store_from(given: str) -> str:
                 (SELECT i.id FROM feedback_inquiry i WHERE i.project_id = g.project_id AND i.external_id = g.inquiry_ref),
                 (SELECT i.id FROM feedback_inquiry i WHERE i.project_id = g.project_id AND i.id =
                     CASE WHEN length(g.inquiry_ref) = 36 AND g.inquiry_ref ~ {_UUID} THEN g.inquiry_ref::uuid END))
-            FROM given g ORDER BY g.project_id, g.event_id, g.line
+            FROM given g ORDER BY g.project_id, g.event_id COLLATE "C", g.line
             ON CONFLICT DO NOTHING
             RETURNING id, project_id, inquiry_id, kind
         ), queued AS (
@@ -117,19 +95,16 @@ def _store_from(given: str) -> str:
             INSERT INTO feedback_original (project_id, event, sealed)
             SELECT g.project_id, g.id, g.sealed FROM given g JOIN fresh USING (id) WHERE g.sealed IS NOT NULL
         ), published AS (
-            {
-        outbox.publish_from(
-            "SELECT 'comment.received', project_id, jsonb_build_object('event', id) FROM fresh WHERE kind = 'comment'"
-        )
-    }
+            {publish_comments("SELECT project_id, id FROM fresh WHERE kind = 'comment'")}
         )
         SELECT g.id FROM given g LEFT JOIN fresh USING (id) WHERE fresh.id IS NULL"""
 
 
 _STORE_JSON, _STORE_COPIED = _store_from(_FROM_JSON), _store_from(_FROM_COPY)
-_KNOWN = """
+_KNOWN = f"""
     SELECT project_id, event_id, id, request_sha FROM feedback_event
-    WHERE (project_id, event_id) IN (SELECT * FROM unnest(%s::int8[], %s::text[]))"""
+    WHERE event_id IS NOT NULL AND {KEY.format(project="project_id", event_id="event_id")} = ANY(ARRAY(
+        SELECT {KEY.format(project="p", event_id="e")} FROM unnest(%s::int8[], %s::text[]) AS t(p, e)))"""
 
 
 def rows_of(project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> list[Row]:
@@ -143,29 +118,24 @@ def rows_of(project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> 
         )
         for line, (pk, e) in enumerate(zip(uuid7s(len(events)), events, strict=True))
     ]  # fmt: skip
-    for row, e in zip(rows, events, strict=True):
-        if e.text:
-            _mask(row, e.text)
+    at = [i for i, e in enumerate(events) if e.text]
+    for i, (text, sealed) in zip(at, masked_and_sealed(project_id, [events[i].text for i in at]), strict=True):
+        rows[i].text, rows[i].sealed = text, sealed
     return rows
 
 
-def _mask(row: Row, text: str) -> None:
-    """The one place that a comment's text passes on its way in: from here on only the vault knows the originals."""
-    masked = mask(text, rules.cache.get(row.project_id).order_templates)
-    row.text = masked.text
-    if any(f.kind not in CUT for f in masked.found):
-        row.sealed = vault.seal(masked)
+def record(*, project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> list[Receipt]:
+    """Store events; a single one shares the statement of those that arrive with it. 503 where that takes too long.
 
-
-def record(rows: Sequence[Row]) -> list[Receipt]:
-    """Store rows; a single one shares the statement of those that arrive with it. 503 where that takes too long.
-
-    Whoever holds a transaction already gets the rows stored in that one.
+    Whoever holds a transaction already gets the events stored in that one.
     """
-    if not rows:
+    if not events:
         return []
     if connection.in_atomic_block:
-        return _store_within(rows)
+        return _store_within(rows_of(project_id, app_id, events))
+    if len(events) >= COPY_FROM:
+        return _store_batch(batches.Batch(project_id, app_id, events))
+    rows = rows_of(project_id, app_id, events)
     if len(rows) > 1:
         return _store_many(rows)
     try:
@@ -186,22 +156,39 @@ def _store_within(rows: Sequence[Row]) -> list[Receipt]:
     return receipts
 
 
+def _store_batch(batch: batches.Batch) -> list[Receipt]:
+    receipts = _over_kept_connection(lambda cursor: batches.store(cursor, batch))
+    if receipts is None:
+        return _store_many(rows_of(batch.project_id, batch.app_id, batch.events))
+    _nudge(batch.events)
+    return receipts
+
+
 def _store_many(rows: Sequence[Row]) -> list[Receipt]:
-    """Rows in a transaction of their own; where another writer locked what it needs, it is tried again.
+    """Rows in a transaction of their own."""
+
+    def work(cursor: Cursor) -> list[Receipt]:
+        with cursor.connection.transaction():
+            return _store(cursor, rows)
+
+    receipts = _over_kept_connection(work)
+    _nudge(rows)
+    return receipts
+
+
+def _over_kept_connection(work: Callable[[Cursor], T]) -> T:
+    """What `work` gives; where another writer locked what it needs, it is tried again.
 
     One batch at a time: its connection is warm, and two that write to the same indexes would wait for each other anyway.
     """
     for attempt in range(MAX_DEADLOCKS):
         try:
-            with _kept_for_batches.cursor(patience=PATIENCE_SECONDS) as cursor, cursor.connection.transaction():
+            with _kept_for_batches.cursor(patience=PATIENCE_SECONDS) as cursor:
                 cursor.format = psycopg.pq.Format.BINARY
-                receipts = _store(cursor, rows)
+                return work(cursor)
         except OperationalError as error:
             if attempt == MAX_DEADLOCKS - 1 or not isinstance(error.__cause__, DeadlockDetected):
                 raise
-        else:
-            _nudge(rows)
-            return receipts
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -215,8 +202,8 @@ def _store_group(rows: Sequence[Row]) -> list[Receipt]:
     return receipts
 
 
-def _nudge(rows: Sequence[Row]) -> None:
-    if any(row.kind == "comment" for row in rows):
+def _nudge(events: Sequence[Row] | Sequence[NewEvent]) -> None:
+    if any(e.kind == "comment" for e in events):
         outbox.nudge()
 
 

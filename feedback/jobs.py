@@ -24,6 +24,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from feedback import logs
 from feedback.models import Job, JobState
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,13 @@ def enqueue(*, kind: str, project_id: int, params: dict[str, Any] | None = None,
     for _ in range(5):
         try:
             with transaction.atomic():
-                job = Job.objects.create(kind=kind, project_id=project_id, params=params or {}, exclusive_key=key)
+                job = Job.objects.create(
+                    kind=kind,
+                    project_id=project_id,
+                    params=params or {},
+                    exclusive_key=key,
+                    request_id=logs.current_request(),
+                )
         except IntegrityError:
             if waiting := _join(key):
                 return waiting
@@ -172,8 +179,13 @@ def claim(job_id: int) -> Running | None:
 def run(job_id: int) -> None:
     """Claim and run one job to its end, whatever that is."""
     running = claim(job_id)
-    if running is None:
-        return
+    if running is not None:
+        with logs.request(running.job.request_id, job=job_id):
+            _run(running)
+
+
+def _run(running: Running) -> None:
+    job_id = running.job.pk
     kind = _kinds.get(running.job.kind)
     try:
         if kind is None:

@@ -173,7 +173,8 @@ def page_of_key(public_key: str) -> PublicPrincipal:
 
 def principal_of(request: HttpRequest) -> Principal:
     """The caller of a plain view; 401 where the header is absent, or its key or token does not count."""
-    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    # Out of META: `request.headers` makes a mapping of all headers first.
+    scheme, _, credential = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     credential = credential.strip()
     if scheme.lower() == "api-key" and credential:
         return principal_of_key(credential)

@@ -58,7 +58,7 @@ def mask(text: str, templates: Sequence[str] = ()) -> Masked:
     if not _TRIGGER.search(text):
         return Masked(text)
     view = _narrow(text)
-    spans = _search(view, _finders(tuple(templates)), _touching(text, view))
+    spans = _search(view, _finders(tuple(templates)), _touching(text, view), bare=bool(templates))
     return _replaced(text, view, spans) if spans else Masked(text)
 
 
@@ -77,14 +77,16 @@ def _touching(text: str, view: str) -> list[Span]:
     return sorted([*cards(ascii_digits), *cards(others)], key=lambda span: span.start)
 
 
-def _search(view: str, finders: Sequence[Finder], known: Sequence[Span]) -> list[Span]:
-    """All spans in order, with those that are `known`.
+def _search(view: str, finders: Sequence[Finder], known: Sequence[Span], *, bare: bool) -> list[Span]:
+    """All spans in order, with those that are `known`. `bare`: there may be some with neither a digit nor an @.
 
     Each finder sees the pieces between placeholders and spans as texts of their own, until none finds more.
     """
     pieces, spans = list(_between(view, known)), list(known)
     while pieces:
         start, end = pieces.pop()
+        if not bare and not _TRIGGER.search(view, start, end):
+            continue
         piece = view[start:end]
         hits = next((hits for find in finders if (hits := find(piece))), [])
         at = start

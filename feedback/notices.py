@@ -89,6 +89,7 @@ def attempt(notice: Notice) -> Outcome:
             headers={
                 "Content-Type": "application/json", signatures.HEADER: header, "Enso-Event": notice.kind,
                 "Enso-Event-Id": notice.event, "Enso-Attempt": str(notice.attempts),
+                **({"X-Request-Id": notice.request_id} if notice.request_id else {}),
             },
         )  # fmt: skip
     except outbound.Unreachable as error:

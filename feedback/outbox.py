@@ -19,6 +19,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from feedback import logs
 from feedback.models import Delivery, OutboxEvent, OutboxState
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,13 @@ def consumer(kind: str, *, name: str) -> Callable[[Consumer], Consumer]:
 
 def publish(*, kind: str, project_id: int | None, payload: dict[str, Any]) -> OutboxEvent:
     """Write an event into the current transaction. Payloads hold ids and plain values, never customers' texts."""
-    event = OutboxEvent.objects.create(kind=kind, project_id=project_id, payload=payload, available_at=timezone.now())
+    event = OutboxEvent.objects.create(
+        kind=kind,
+        project_id=project_id,
+        payload=payload,
+        available_at=timezone.now(),
+        request_id=logs.current_request(),
+    )
     transaction.on_commit(nudge)
     return event
 
@@ -85,7 +92,10 @@ def _relay_one() -> bool:
         )
         if event is None:
             return False
-        failures = [f for name, function in _consumers[event.kind].items() if (f := _deliver(event, name, function))]
+        with logs.request(event.request_id):
+            failures = [
+                f for name, function in _consumers[event.kind].items() if (f := _deliver(event, name, function))
+            ]
         _settle(event, failures)
     return True
 

@@ -23,7 +23,7 @@ from django.views.decorators.csrf import csrf_exempt
 from feedback import customers, limits, services
 from feedback.event_shape import EventIn, Reference, checked
 from feedback.http import decode, guard, read_body
-from feedback.ingest import NewEvent
+from feedback.incoming import NewEvent
 from feedback.keys import page_of_key
 from feedback.principals import PublicPrincipal, digest
 from feedback.problems import Problem, invalid

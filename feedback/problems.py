@@ -79,7 +79,7 @@ def request_id(request: HttpRequest) -> str:
     """The caller's `X-Request-Id` where it is a plain token, else a new one; the same throughout one request."""
     known = getattr(request, "enso_request_id", None)
     if known is None:
-        given = request.headers.get("X-Request-Id", "")
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         plain = 0 < len(given) <= 64 and given.replace("-", "").replace("_", "").isalnum() and given.isascii()
         known = given if plain else uuid.uuid4().hex
         request.enso_request_id = known  # type: ignore[attr-defined]

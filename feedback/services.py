@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from feedback import ingest, outbox, privacy, rules, score_fold
-from feedback.ingest import NewEvent, Receipt
+from feedback.incoming import NewEvent, Receipt
 from feedback.models import Category, ClientApp, Event, Inquiry, Project, Reply, Status
 from feedback.recording import NewInquiry as NewInquiry
 from feedback.recording import inquiry_columns
@@ -76,7 +76,7 @@ def record_feedback(*, project_id: int, app_id: int | None, events: Sequence[New
     A single event shares its transaction with those that arrive at the same time. Raises Problem 503 where events arrive
     faster than they can be stored. Scores follow with the next fold.
     """
-    return ingest.record(ingest.rows_of(project_id, app_id, events))
+    return ingest.record(project_id=project_id, app_id=app_id, events=events)
 
 
 def fold_scores(*, project_id: int, rounds: int = 10) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,8 +34,16 @@ class Unreadable(Exception):
 
 def seal(masked: Masked) -> bytes:
     """What a masked text no longer holds, encrypted; cards and IBANs are not in it."""
-    pairs = [Pair(f.placeholder, f.kind, f.original) for f in masked.found if f.kind not in CUT]
-    return _fernet().encrypt(msgspec.json.encode(pairs))
+    return seal_all([masked])[0]
+
+
+def seal_all(texts: Sequence[Masked]) -> list[bytes]:
+    """The same for many: the file of the keys is looked at once."""
+    if not texts:
+        return []
+    encrypt = _fernet().encrypt
+    pairs = [[Pair(f.placeholder, f.kind, f.original) for f in m.found if f.kind not in CUT] for m in texts]
+    return [encrypt(msgspec.json.encode(p)) for p in pairs]
 
 
 def seal_text(text: str) -> bytes:

@@ -57,7 +57,10 @@ def _enqueue(row: OutboxEvent, project_id: int, told: WebhookEvent) -> None:
     body = {"id": event, "type": told.kind, "created_at": row.created_at, "data": dataclasses.asdict(told)}
     text = msgspec.json.encode(body).decode()
     Notice.objects.bulk_create(
-        [Notice(webhook=w, event=event, kind=told.kind, body=text, due_at=timezone.now()) for w in ours],
+        [
+            Notice(webhook=w, event=event, kind=told.kind, body=text, due_at=timezone.now(), request_id=row.request_id)
+            for w in ours
+        ],
         ignore_conflicts=True,
     )
     transaction.on_commit(nudge)

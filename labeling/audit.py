@@ -41,6 +41,8 @@ KINDS = {
     "alias": gettext_lazy("Name of a version"),
     "gates": gettext_lazy("Gates"),
     "training": gettext_lazy("Training"),
+    "topic": gettext_lazy("Topic"),
+    "drift": gettext_lazy("Drift and loop guard"),
 }
 ACTIONS = {"insert": gettext_lazy("made"), "update": gettext_lazy("changed"), "delete": gettext_lazy("removed")}
 COLUMNS = {

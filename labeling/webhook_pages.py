@@ -23,16 +23,19 @@ SHOWN = 50
 
 
 KIND_NAMES = {
+    "drift.alarm": gettext_lazy("Customers or answers have changed beyond chance"),
     "escalation.breached": gettext_lazy("A case missed its target"),
     "escalation.opened": gettext_lazy("A customer waits for a person"),
     "escalation.replied": gettext_lazy("An agent replied"),
     "escalation.resolved": gettext_lazy("A case was resolved"),
+    "guard.alarm": gettext_lazy("The loop needs a look: it may feed on itself"),
     "inquiry.resolved": gettext_lazy("An inquiry was answered"),
     "label.resolved": gettext_lazy("A label was settled"),
     "label.withdrawn": gettext_lazy("A label was withdrawn"),
     "model.promoted": gettext_lazy("A model version went live"),
     "rollout.rolled_back": gettext_lazy("A model version on trial was rolled back"),
     "model.staged": gettext_lazy("A model version waits for approval"),
+    "topic.born": gettext_lazy("Customers talk about something new"),
 }
 
 

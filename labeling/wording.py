@@ -42,6 +42,7 @@ def _single(rule: str) -> str:
         "least_confidence": _("The model is not sure of its best guess."),
         "coverage": _("Nothing labeled so far is close to this inquiry."),
         "herding": _("Many similar inquiries are unsure: one label here helps all of them."),
+        "topic": _("It belongs to a topic that somebody sent here to be labeled."),
         "typical": _("It stands for many similar inquiries that nobody has labeled yet."),
     }
     return known.get(rule) or _("Chosen by the rule “%(rule)s”.") % {"rule": rule[:60]}
@@ -75,6 +76,8 @@ def _case_reason(reason: Mapping[str, Any]) -> str:
         "high_risk": _("High-risk category"),
         "angry": _("The customer sounds angry"),
         "unsure": _("The model is unsure"),
+        "unread": _("No model could read it"),
+        "gap": _("The reply has a gap that nothing fills"),
         "annotator": _("An annotator asks for an agent"),
         "app": _("The app asks for a person"),
     }

@@ -8,6 +8,15 @@ class LearningConfig(AppConfig):
 
     def ready(self) -> None:
         # Job handlers and event consumers register by being imported.
-        from learning import audited, reply_tasks, sentiment_tasks, tasks  # noqa: F401
+        from learning import (  # noqa: F401
+            audited,
+            drift_tasks,
+            reply_tasks,
+            sentiment_tasks,
+            tasks,
+            topic_tasks,
+            topic_webhooks,
+            webhooks,
+        )
 
         audited.register()

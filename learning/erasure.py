@@ -1,8 +1,8 @@
 """Erasing a customer: a resumable job over all apps, with a receipt.
 
-Snapshots get successors without the customer's rows; labels, embeddings, decisions and texts are deleted; the live heads
-count again, which removes the customer's labels exactly; and a training is asked for, so that what cannot unlearn is
-replaced. Every step may be repeated: what is gone is not found again.
+Snapshots get successors without the customer's rows; labels, embeddings, decisions and texts are deleted; topics are summed
+up again without them; the live heads count again, which removes the customer's labels exactly; and a training is asked for,
+so that what cannot unlearn is replaced. Every step may be repeated: what is gone is not found again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from feedback import jobs
 from feedback.erasure import inquiries_of
 from feedback.models import Job
 from labeling import erasure as labeling_erasure
-from learning import owner
+from learning import owner, topic_erasure
 from learning.models import Snapshot
 from learning.owner import Owner
 from learning.snapshots import succeed
@@ -44,6 +44,7 @@ def erase(running: jobs.Running) -> dict[str, Any]:
     if "inquiries" not in done:
         found = inquiries_of(project_id=project_id, customer=customer).values_list("pk", flat=True)
         done["inquiries"] = [str(pk) for pk in found]
+        done["topics"] = topic_erasure.touched(project_id=project_id, customer=customer)
         running.save_checkpoint(done)
     running.report(0.1, "writing successor snapshots")
     done["snapshots"] = _succeeded(project_id, set(done["inquiries"]))
@@ -53,6 +54,9 @@ def erase(running: jobs.Running) -> dict[str, Any]:
         kept = done.setdefault(app, counted)
         done[app] = {name: max(kept.get(name, 0), count) for name, count in counted.items()}
         running.save_checkpoint(done)
+    running.report(0.6, "saying topics again")
+    for sha in done["topics"]:
+        topic_erasure.say_again(project_id=project_id, encoder_sha=sha)
     running.report(0.7, "unlearning")
     recounted = _recounted(project_id)
     receipt = _receipt(project_id, customer, done, recounted)
@@ -99,6 +103,7 @@ def _receipt(project_id: int, customer: str, done: dict[str, Any], recounted: di
     return {
         "customer_sha256": hashlib.sha256(customer.encode()).hexdigest(),
         "deleted": {app: done[app] for app, _ in APPS},
+        "topic_members": sum(done["topics"].values()),
         "snapshots": done["snapshots"],
         "unlearned_exactly": recounted,
         "retrain": [f"v{v.number}" for v in touched],

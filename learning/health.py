@@ -12,7 +12,7 @@ from feedback.models import Job, JobState, Project
 from labeling import selectors as labeling_selectors
 from labeling.access import AGENTS, Visitor
 from labeling.spans import duration, since
-from learning import selectors
+from learning import health_words, selectors, trends
 from serving.models import LiveState, ModelVersion
 
 # Fewer shared items than this leave Cohen's κ too uncertain to act on (the policy table starts here).
@@ -33,8 +33,19 @@ def figures(who: Visitor) -> dict[str, Any]:
         "enough_audited": selectors.ENOUGH_AUDITED, "auto": selectors.answered_by_model(project_id=pk),
         "kappa": kappa, "shared": shared, "enough_shared": ENOUGH_SHARED,
         "frozen": [_frozen(state) for state in selectors.frozen_heads(project_id=pk)],
-        "models": _versions(pk), "jobs": [_job(j) for j in jobs],
+        "maturity": health_words.maturity(selectors.maturity_of(project_id=pk)),
     }  # fmt: skip
+
+
+def work(project: Project) -> dict[str, Any]:
+    """Context of the jobs and the versions."""
+    jobs = selectors.jobs(project_id=project.pk)
+    return {"project": project, "models": _versions(project.pk), "jobs": [_job(j) for j in jobs]}
+
+
+def trends_of(project: Project) -> dict[str, Any]:
+    """Context of the charts below the figures."""
+    return {"charts": [draw(project) for draw in trends.BY_NAME.values()], "kinds": trends.FILES}
 
 
 def headline(project: Project, waiting: selectors.Waiting) -> tuple[str, str]:
@@ -163,10 +174,12 @@ def _job_name(kind: str) -> str:
     return {
         "train": _("Training"), "rescore": _("Scores after new weights"), "erase": _("Erasure of a customer"),
         "train_sentiment": _("Training of the sentiment head"), "read_comments": _("Sentiment of comments"),
-        "learn_replies": _("Learning of preferred replies"),
+        "learn_replies": _("Learning of preferred replies"), "topics": _("Search for topics"), "split_topic": _("Split of a topic"),
         "labeling.close_batch": _("Agreement of a batch"), "labeling.consensus": _("Consensus of annotators"),
         "import_labels": _("Import of labels"), "import_inquiries": _("Import of inquiries"),
         "export_labels": _("Export of labels"),
+        "drift": _("Drift check"), "guard": _("Loop guard"), "distill": _("Distillation of a student"),
+        "look_for_students": _("Look for a student"),
     }.get(kind, kind)  # fmt: skip
 
 

@@ -7,8 +7,43 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from learning.drift_models import (
+    DriftReference,
+    DriftReport,
+    DriftSettings,
+    DriftState,
+    GuardReport,
+    RetrainingVerdict,
+    Trigger,
+)
 from learning.gates.checks import Checks
 from learning.gates.result import DEFAULTS, Thresholds
+from learning.topic_models import Topic, TopicEvent, TopicMember, TopicRun
+
+__all__ = [
+    "GateSettings",
+    "RunState",
+    "Snapshot",
+    "Topic",
+    "TopicEvent",
+    "TopicMember",
+    "TopicRun",
+    "TrainingRun",
+]
+
+__all__ = [
+    "DriftReference",
+    "DriftReport",
+    "DriftSettings",
+    "DriftState",
+    "GateSettings",
+    "GuardReport",
+    "RetrainingVerdict",
+    "RunState",
+    "Snapshot",
+    "TrainingRun",
+    "Trigger",
+]
 
 
 class GateSettings(models.Model):

@@ -19,13 +19,14 @@ from django.utils import timezone
 
 from feedback import jobs
 from feedback.models import Category, Fold
-from learning import resuming
+from learning import guarding, resuming
 from learning.cascades import calibrate
 from learning.core.export import head_graph
 from learning.core.heads.base import LiveBase
 from learning.core.heads.journal import Change, held_from
 from learning.core.heads.training import TrainedHead
 from learning.datasets import Dataset, collect, encoders_with_labels
+from learning.drift_jobs import record_guard
 from learning.environment import Environment
 from learning.fitting import SEED, fit, pool_of
 from learning.gates.judge import metrics
@@ -89,9 +90,16 @@ def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) ->
     return outcome
 
 
+def _guarded(running: jobs.Running, dataset: Dataset) -> Dataset:
+    """The labels with weights under which the model does not learn mostly from itself; what was measured is kept."""
+    weighed, found, ceiling = guarding.guarded(dataset)
+    record_guard(found, running, dataset.encoder_sha, ceiling)
+    return weighed
+
+
 def _material(running: jobs.Running, encoder_sha: str) -> tuple[Material, Snapshot]:
     """What to train on. A resumed run goes on with what it began with only if its labels are still the same."""
-    dataset = collect(project_id=running.job.project_id, encoder_sha=encoder_sha)
+    dataset = _guarded(running, collect(project_id=running.job.project_id, encoder_sha=encoder_sha))
     if (known := resuming.begun(running, dataset)) is not None:
         return known
     desk = served.desk(running.job.project_id)

@@ -23,8 +23,9 @@ from labeling.models import (
     TaskKind,
     TaskState,
 )
-from learning.models import RunState, TrainingRun
-from serving.models import DecisionRecord, LiveState, ModelVersion, Stage
+from learning.core.maturity import Maturity, maturity, recoveries
+from learning.models import DriftReport, DriftState, RetrainingVerdict, RunState, TrainingRun
+from serving.models import DecisionRecord, LiveState, ModelVersion, Rollout, RolloutState, Stage
 
 Z95 = 1.959963984540054
 # Fewer audited answers than this say too little about accuracy to show a figure without a warning.
@@ -35,8 +36,8 @@ ENOUGH_AUDITED = 30
 class Wilson:
     """A share with its 95 % interval (Wilson 1927), which stays within [0, 1] and holds for small counts."""
 
-    hits: int
-    n: int
+    hits: float
+    n: float
     value: float
     low: float
     high: float
@@ -55,8 +56,8 @@ class Wilson:
         }
 
 
-def wilson(hits: int, n: int) -> Wilson | None:
-    """None without any observation.
+def wilson(hits: float, n: float) -> Wilson | None:
+    """None without any observation. Counts may be fractional: effective ones of a weighted sample.
 
     >>> w = wilson(8, 10); round(w.low, 3), round(w.high, 3)
     (0.49, 0.943)
@@ -227,3 +228,33 @@ def jobs(*, project_id: int, limit: int = 8) -> list[Job]:
 def rejected_runs(*, project_id: int, days: int = 7) -> int:
     since = timezone.now() - timedelta(days=days)
     return TrainingRun.objects.filter(project_id=project_id, state=RunState.REJECTED, created_at__gt=since).count()
+
+
+LATELY, LONG = timedelta(days=30), timedelta(days=90)
+
+
+def maturity_of(*, project_id: int) -> Maturity:
+    """How far the loop runs by itself, from the last thirty days (gates and recoveries: ninety)."""
+    now = timezone.now()
+    versions = list(
+        ModelVersion.objects.filter(project_id=project_id).values_list("created_at", "promoted_at", "gates")
+    )
+    gates = [bool(g.get("passed")) for made, _at, found in versions if made > now - LONG for g in found]
+    live = [at for _made, at, _found in versions if at is not None]
+    found = answered_by_model(project_id=project_id, hours=LATELY.days * 24)
+    days = [
+        recovered / 86_400 for recovered in recoveries(_alarms(project_id, now - LONG), [at.timestamp() for at in live])
+    ]
+    return maturity(
+        automated=(found.hits, found.n) if found else (0, 0), gates=(sum(gates), len(gates)),
+        deployments=sum(at > now - LATELY for at in live) if versions else None, recoveries=days,
+    )  # fmt: skip
+
+
+def _alarms(project_id: int, since: datetime) -> list[float]:
+    """When something was found to be wrong: critical checks, trainings wanted, candidates that did harm."""
+    checks = DriftReport.objects.filter(project_id=project_id, state=DriftState.CRITICAL, created_at__gt=since)
+    wanted = RetrainingVerdict.objects.filter(project_id=project_id, created_at__gt=since).exclude(wanted="")
+    harmful = Rollout.objects.filter(project_id=project_id, state=RolloutState.ROLLED_BACK, ended_at__gt=since)
+    moments = checks.values_list("created_at").union(wanted.values_list("created_at"), harmful.values_list("ended_at"))
+    return [at.timestamp() for (at,) in moments]

@@ -39,7 +39,7 @@ GROWTH = 2
 # Of the newest texts, those that the student knows less of than all but one in a hundred when it was made.
 RECENT, MOST_NOVEL = 500, 0.05
 WITHOUT_SPACES = frozenset({"ja", "zh", "ko"})
-CHARACTERS = core.DistillConfig(longest_gram=3)
+BY_WORDS, BY_CHARACTERS = core.DistillConfig(), core.DistillConfig(longest_gram=3)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _distilled(running: jobs.Running, teacher: OnnxEncoder, texts: Texts) -> dic
     project_id = running.job.project_id
 
     def report(epoch: int, cosine: float) -> None:
-        running.report(0.1 + 0.75 * epoch / core.DistillConfig.epochs, f"epoch {epoch}, cosine {cosine:.3f}")
+        running.report(0.1 + 0.75 * epoch / BY_WORDS.epochs, f"epoch {epoch}, cosine {cosine:.3f}")
 
     encoder = made(teacher, texts, report)
     running.report(0.9, "judging")
@@ -100,7 +100,7 @@ def made(teacher: OnnxEncoder, texts: Texts, report: core.Report) -> StaticEncod
     tokenizer = None if by_characters else Path(settings.ENSO_ENCODERS) / settings.ENSO_ENCODER / "tokenizer.json"
     student = core.distill(
         [*texts.texts, *anchors], np.concatenate([texts.x, teacher.encode(anchors)]), teacher=teacher, tokenizer=tokenizer,
-        rng=np.random.default_rng(SEED), config=CHARACTERS if by_characters else None, report=report,
+        rng=np.random.default_rng(SEED), config=BY_CHARACTERS if by_characters else BY_WORDS, report=report,
     )  # fmt: skip
     return _stored(student, teacher, tokenizer, texts.sha256)
 

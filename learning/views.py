@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.http.response import HttpResponseNotModified
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -14,27 +12,29 @@ from django.utils.translation import gettext as _
 
 from labeling import selectors as labeling_selectors
 from labeling.access import AGENTS, EVERYBODY, Visitor, page
-from learning.health import figures
+from learning.health import figures, trends_of, work
+from learning.polled import polled
 from serving.models import DecisionRecord
 
 
 @page(*EVERYBODY)
 def loop(request: HttpRequest, who: Visitor) -> HttpResponse:
     """The whole page; its figures come again from `live` while it is open."""
-    context = {**figures(who), "poll": reverse("loop-live", args=[who.project.slug])}
+    context = {
+        **figures(who),
+        **trends_of(who.project),
+        **work(who.project),
+        "poll": reverse("loop-live", args=[who.project.slug]),
+    }
     return render(request, "learning/loop.html", context)
 
 
 @page(*EVERYBODY)
 def live(request: HttpRequest, who: Visitor) -> HttpResponse:
     """The figures alone, or 304 where nothing has changed since the caller's ETag."""
-    body = render_to_string("learning/figures.html", figures(who), request=request)
-    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    unchanged = etag in request.headers.get("If-None-Match", "")
-    response: HttpResponse = HttpResponseNotModified() if unchanged else HttpResponse(body)
-    response["ETag"] = etag
-    response["Cache-Control"] = "private, no-cache"
-    return response
+    if request.GET.get("part") == "work":
+        return polled(request, render_to_string("learning/work.html", work(who.project), request=request))
+    return polled(request, render_to_string("learning/figures.html", figures(who), request=request))
 
 
 @page(*AGENTS)

@@ -19,6 +19,7 @@ SECRET_KEY=$(secret)
 POSTGRES_PASSWORD=$password
 DATABASE_URL=postgres://enso:$password@postgres:5432/enso
 REDIS_URL=redis://redis:6379/0
+ENSO_METRICS_TOKEN=$(secret)
 ALLOWED_HOSTS=localhost,127.0.0.1,web
 END
 mv "$file.new" "$file"

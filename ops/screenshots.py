@@ -20,9 +20,9 @@ MOST = 200 * 1024  # bytes each
 
 
 def main() -> int:
-    """Run the suite's looks in English by day and in Japanese by night; 0 when all pictures were kept."""
+    """Run the suite's looks in English and Japanese, by day and by night; 0 when all pictures were kept."""
     with tempfile.TemporaryDirectory() as made:
-        command = [sys.executable, "-m", "pytest", "-q", "tests/browser/test_screens.py", "-k", "light-en or dark-ja"]
+        command = [sys.executable, "-m", "pytest", "-q", "tests/browser/test_screens.py"]
         looked = subprocess.run(command, cwd=ROOT, env={**os.environ, "ENSO_PICTURES": made}, check=False)  # noqa: S603 - our own interpreter and tests
         if looked.returncode:
             sys.stderr.write("A screen has a fault: the pictures stay as they are.\n")

@@ -68,13 +68,14 @@ def inquiries(request: HttpRequest, principal: Principal) -> HttpResponse:
     _check_text(given.text, "text")
     principal.require_project(given.project)
     key = key_from_header(
-        request.headers.get("Idempotency-Key"), project_id=principal.project_id, principal=principal.name,
+        request.META.get("HTTP_IDEMPOTENCY_KEY"), project_id=principal.project_id, principal=principal.name,
         route="inquiries", body=body,
     )  # fmt: skip
     if given.dry_run:
-        return json_response(
-            services.predict(project_id=principal.project_id, texts=[given.text], locales=[given.locale or ""])[0]
-        )
+        answers = services.predict(
+            project_id=principal.project_id, texts=[given.text], locales=[given.locale or ""], metadata=_metadata(given.metadata)
+        )  # fmt: skip
+        return json_response(answers[0])
     new = NewInquiry(
         text=given.text, request_sha=hashlib.sha256(msgspec.json.encode(given)).digest(), external_id=given.external_id,
         locale=given.locale or "", customer=given.customer or "", channel=given.channel or "", metadata=_metadata(given.metadata),

@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from feedback.described import IDEMPOTENCY_KEY, JSON, Described, describe
+from feedback.described import IDEMPOTENCY_KEY, JSON, Described, Parameter, describe
+from labeling.exchange.csv_files import ENCODINGS
 from serving.api import BatchIn, EscalateIn, InquiryIn, PredictIn
+from serving.batch import TAKEN
+from serving.batch_api import LineIn
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Tone = Annotated[float, msgspec.Meta(ge=-1, le=1)]
@@ -93,3 +96,62 @@ describe("predict", Described(method="post", tag="predict", bodies={JSON: Predic
 describe(
     "predict-batch", Described(method="post", tag="predict", bodies={JSON: BatchIn}, answers={200: PredictionsOut})
 )
+
+
+class RefusedRowOut(msgspec.Struct):
+    """A row that could not be predicted, and what to do."""
+
+    row: int
+    field: str
+    detail: str
+
+
+class PredictionFileOut(msgspec.Struct):
+    """How far the prediction of a file is."""
+
+    id: int
+    state: Literal["queued", "running", "done", "failed", "cancelled", "dead"]
+    progress: Share
+    rows: int
+    eta_seconds: float | None
+    predicted: int
+    refused: int
+    refused_rows: list[RefusedRowOut]
+    problem: str | None
+    result: str | None
+
+
+def _parameter(name: str, about: str, *values: str) -> Parameter:
+    return Parameter(
+        name, "query", about, {"type": "string", **({"enum": list(values)} if values else {"maxLength": 200})}
+    )
+
+
+# Parquet is told as bytes: its own media type is taken too.
+FILES = {"text/csv": str, "application/x-ndjson": str, "application/octet-stream": str}
+describe(
+    "predict-files",
+    Described(
+        method="post", tag="predict", bodies=FILES, answers={202: PredictionFileOut},
+        parameters=(
+            _parameter("name", "The name of the file: its ending tells the format."),
+            _parameter("format", "The format, where neither the name nor the media type tells it.", *TAKEN),
+            _parameter("result", "The format of the result; that of the file where nothing is said.", *TAKEN),
+            _parameter("encoding", "Where a CSV file is not UTF-8.", *ENCODINGS),
+            _parameter("text_column", "The file's own name for the column `text`."),
+        ),
+    ),
+)  # fmt: skip
+describe("predict-file", Described(method="get", tag="predict", answers={200: PredictionFileOut}))
+describe(
+    "predict-result",
+    Described(method="get", tag="predict", answers={200: str}, answer_media=tuple(FILES)),
+)
+describe("predict-cancel", Described(method="post", tag="predict", answers={202: PredictionFileOut}))
+describe(
+    "predict-stream",
+    Described(
+        method="post", tag="predict", bodies={"application/x-ndjson": LineIn}, answers={200: str},
+        answer_media=("application/x-ndjson",),
+    ),
+)  # fmt: skip

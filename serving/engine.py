@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from labeling.ranking import Rules
 from serving.cascade import Step
 from serving.encoder import Encoder
+from serving.policy import Shelf
 from serving.routing import Policy
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Desk:
     steps: Mapping[str, Step] = field(default_factory=dict)  # the fast step before an encoder, by its sha256
     deltas: str = ""  # which weight deltas the heads have
     trials: Mapping[str, Trial] = field(default_factory=dict)  # the candidate beside a head, by encoder sha256
+    shelf: Shelf = field(default_factory=Shelf)
 
     def reply_to(self, category: str, locale: str) -> ReplyInfo | None:
         """The active reply in the locale, its language, or English."""
@@ -102,6 +104,7 @@ class Prediction:
     rollout_id: int | None = None
     arm: str = ""
     took_ms: float | None = None  # from the text to the prediction, where it was measured
+    unread: bool = False  # the encoder or its head is broken
 
     @property
     def margin(self) -> float:
@@ -145,6 +148,14 @@ def one(
         delta=served.delta,
         teacher_sha=teacher_sha,
     )
+
+
+def unread(encoder: Encoder) -> Prediction:
+    """What is known of a text that nothing could read: nothing. It has no vector, and no model answers for it."""
+    return Prediction(
+        category=None, confidence=0.0, probabilities={}, sentiment=0.0, embedding=np.zeros(0, np.float32),
+        encoder_sha=encoder.sha256, model_id=None, model_name="", unread=True,
+    )  # fmt: skip
 
 
 def to_bytes(x: NDArray[np.float32]) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from django.db import connection
+
 from serving.arms import Trial
 from serving.artifacts import CorruptBundle
 from serving.deltas import load as load_delta
@@ -15,6 +17,28 @@ from serving.registry import open_bundle
 from serving.rollout_models import IN_PROGRESS
 
 log = logging.getLogger(__name__)
+
+_SIGNATURES = """
+SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), '')
+        || ':' || coalesce((SELECT string_agg(c.id::text, ',' ORDER BY c.id) FROM serving_cascade c
+            JOIN serving_student s ON s.id = c.student_id WHERE s.project_id = p.id AND s.stage = 'production'), '')
+        || ':' || coalesce((SELECT string_agg(v.id || v.manifest_sha, ',' ORDER BY v.id) FROM serving_policyversion v
+            WHERE v.project_id = p.id AND v.stage = 'production'), '')
+        || ':' || coalesce((SELECT string_agg(r.id || '-' || r.step, ',' ORDER BY r.id) FROM serving_rollout r
+            WHERE r.project_id = p.id AND r.state IN ('running', 'held')), ''),
+    coalesce(string_agg(l.model_id || ':' || l.number || ':' || l.sha256, ',' ORDER BY m.id) FILTER (WHERE l.number > 0), '')
+FROM feedback_project p LEFT JOIN serving_modelversion m ON m.project_id = p.id AND (m.stage = 'production'
+    OR EXISTS (SELECT 1 FROM serving_rollout r WHERE r.candidate_id = m.id AND r.state IN ('running', 'held')))
+LEFT JOIN serving_livestate l ON l.model_id = m.id
+WHERE p.id = ANY(%s) GROUP BY p.id
+"""
+
+
+def signatures(project_ids: list[int]) -> dict[int, tuple[str, str]]:
+    """What each project serves: settings and versions, and how far these have followed labels."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SIGNATURES, [project_ids])
+        return {pk: (signature, deltas) for pk, signature, deltas in cursor.fetchall()}
 
 
 def trials(project_id: int, categories: frozenset[str], refused: dict[int, str]) -> dict[str, Trial]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from serving.log_models import RequestLog as RequestLog
 from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
 from serving.rollout_models import (
     Rollout,

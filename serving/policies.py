@@ -1,75 +1,56 @@
 """The reply policies of this process, by project: loading, choosing, and the log of what was shown.
 
 Without a version in production, and whenever a version cannot be read or fails, nothing is chosen here and the caller
-sends the category's reply as always. What is served is looked up again every `ENSO_MODEL_POLL_SECONDS`.
+sends the category's reply as always. What is served is a part of the desk (serving/served.py) and follows promotions with it:
+a request asks the database nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from feedback import bulk, outbox
 from feedback.models import Reply
 from serving import policy as pure
 from serving.artifacts import Bundle, CorruptBundle, load_bundle
+from serving.breaker import LeftAlone
 from serving.engine import Prediction
 from serving.lines import Line
 from serving.models import PolicyStage, PolicyVersion, ReplyShown
-from serving.policy import Choice, Offer, ServedPolicy
+from serving.policy import Choice, Offer, ServedPolicy, Shelf
 from serving.registry import bundle_path
 
 log = logging.getLogger(__name__)
 _draws = random.SystemRandom()
 
-_SIGNATURE = """
-SELECT p.revision, string_agg(v.id || v.manifest_sha, ',' ORDER BY v.id) FROM feedback_project p
-LEFT JOIN serving_policyversion v ON v.project_id = p.id AND v.stage = 'production' WHERE p.id = %s GROUP BY p.id
-"""
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What one project serves, as of a look at its rows."""
-
-    signature: tuple[Any, ...]
-    looked_at: float
-    policies: Mapping[str, tuple[int, ServedPolicy]]  # by encoder sha256
-    offers: tuple[Offer, ...]
-
-
-_held: dict[int, _Held] = {}
-
-
-def forget() -> None:
-    """Start anew (tests, and processes that forked)."""
-    _held.clear()
+# A choice takes a tenth of a millisecond. One that takes this long delays the customer more than it is worth: a few of them
+# in a row, and the category's reply is sent for a while.
+BUDGET_SECONDS = 0.1
 
 
 def choose(
-    *, project_id: int, p: Prediction, locale: str, metadata: Mapping[str, Any] | None, explore: bool = True
+    shelf: Shelf, *, p: Prediction, locale: str, metadata: Mapping[str, Any] | None, explore: bool = True
 ) -> Choice | None:
     """The reply that the project's policy shows for a prediction; None: send the category's reply."""
+    if p.category is None or (found := shelf.policies.get(p.teacher_sha or p.encoder_sha)) is None:
+        return None
+    version, policy = found
     try:
-        held = _current(project_id)
-        if p.category is None or (found := held.policies.get(p.teacher_sha or p.encoder_sha)) is None:
-            return None
-        offered = pure.candidates(
-            held.offers, category=p.category, locale=locale, metadata=metadata or {}, now=timezone.now()
-        )
-        draw = _draws.random() if explore else None
-        return pure.choose(found[1], found[0], p.embedding, offered, draw=draw)
+        with policy.breaker.call(budget=BUDGET_SECONDS):
+            offered = pure.candidates(
+                shelf.offers, category=p.category, locale=locale, metadata=metadata or {}, now=timezone.now()
+            )
+            return pure.choose(policy, version, p.embedding, offered, draw=_draws.random() if explore else None)
+    except LeftAlone:
+        return None
     except Exception:  # a customer waits: whatever is wrong with the policy, there is a reply without it
-        log.exception("the reply policy of project %s failed; the category's reply is sent", project_id)
+        log.exception("reply policy %s failed; the category's reply is sent", version)
         return None
 
 
@@ -81,31 +62,21 @@ def shown_columns(choice: Choice, inquiry_id: uuid.UUID) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _current(project_id: int) -> _Held:
-    held, now = _held.get(project_id), time.monotonic()
-    if held is not None and now - held.looked_at < settings.ENSO_MODEL_POLL_SECONDS:
-        return held
-    with connection.cursor() as cursor:
-        cursor.execute(_SIGNATURE, [project_id])
-        signature = tuple(cursor.fetchone() or ())
-    if held is not None and held.signature == signature:
-        fresh = _Held(signature, now, held.policies, held.offers)
-    else:
-        fresh = _load(project_id, signature, held, now)
-    _held[project_id] = fresh
-    return fresh
-
-
-def _load(project_id: int, signature: tuple[Any, ...], before: _Held | None, now: float) -> _Held:
+def shelf(project_id: int, before: Shelf | None) -> Shelf:
+    """What a project serves now. A version that does not verify is refused, and the one of `before` stays."""
+    earlier = before.policies if before is not None else {}
     found: dict[str, tuple[int, ServedPolicy]] = {}
     for version in PolicyVersion.objects.filter(project_id=project_id, stage=PolicyStage.PRODUCTION):
+        present = earlier.get(version.encoder_sha)
         try:
-            found[version.encoder_sha] = (version.pk, _verified(version))
+            # One that serves already goes on with its circuit breaker: a change of settings does not mend it.
+            same = present is not None and present[0] == version.pk
+            found[version.encoder_sha] = present if present and same else (version.pk, _verified(version))
         except CorruptBundle as error:
             log.error("%s is refused: %s", version, error)
-            if before is not None and version.encoder_sha in before.policies:
-                found[version.encoder_sha] = before.policies[version.encoder_sha]
-    return _Held(signature, now, found, offers(project_id=project_id) if found else ())
+            if present is not None:
+                found[version.encoder_sha] = present
+    return Shelf(found, offers(project_id=project_id) if found else ())
 
 
 def offers(*, project_id: int) -> tuple[Offer, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from serving.artifacts import Bundle, CorruptBundle
+from serving.breaker import Breaker
 
 GRAPH, KIND = "policy.onnx", "reply-policy"
 _GAP = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
@@ -53,10 +54,22 @@ def filled(text: str, metadata: Mapping[str, Any]) -> str | None:
     >>> filled("Dear {name}", {"name": {"first": "x"}}) is None
     True
     """
-    values = {name: metadata.get(name) for name in _GAP.findall(text)}
-    if any(isinstance(v, bool) or not isinstance(v, str | int | float) or v == "" for v in values.values()):
+    if gaps_in(text, metadata):
         return None
-    return _GAP.sub(lambda gap: str(values[gap[1]]), text)
+    return _GAP.sub(lambda gap: str(metadata[gap[1]]), text)
+
+
+def gaps_in(text: str, metadata: Mapping[str, Any]) -> list[str]:
+    """Names of the gaps that no plain value fills, each once.
+
+    >>> gaps_in("Order {order}, {day}, {order}", {"day": "Friday", "order": True})
+    ['order']
+    """
+    return [
+        name
+        for name in dict.fromkeys(_GAP.findall(text))
+        if isinstance(v := metadata.get(name), bool) or not isinstance(v, str | int | float) or v == ""
+    ]
 
 
 def candidates(
@@ -83,7 +96,12 @@ class ServedPolicy:
 
     def __init__(self, graph: bytes, replies: Sequence[int], *, temperature: float, exploration: float) -> None:
         """`replies` are ids in the order of the graph's columns; ValueError where the graph has other columns."""
-        self._session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        options = ort.SessionOptions()
+        # Far smaller than a thread hand-over, and a thread pool per policy would spin beside the web threads.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self.breaker = Breaker()
         self.replies = tuple(replies)
         self.temperature, self.exploration = temperature, exploration
         self._column = {reply: i for i, reply in enumerate(self.replies)}
@@ -117,6 +135,14 @@ class ServedPolicy:
         if not (np.isfinite(p).all() and p.sum() > 0):
             raise ValueError("the policy gave no probabilities")
         return np.asarray(p / p.sum())
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What a project chooses replies from: the policy of each encoder (by sha256) with its version, and the offers."""
+
+    policies: Mapping[str, tuple[int, ServedPolicy]] = field(default_factory=dict)
+    offers: tuple[Offer, ...] = ()
 
 
 def choose(

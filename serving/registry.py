@@ -64,8 +64,9 @@ def promote(*, version_id: int, by: str = "") -> ModelVersion:
 
     409 when its bundle is damaged, a gate failed or has not spoken, or something bars it.
     """
-    approved = {"approved_by": by[:80], "approved_at": timezone.now()} if by else {}
-    return line.promote(version_id=version_id, **approved)
+    now = timezone.now()
+    approved = {"approved_by": by[:80], "approved_at": now} if by else {}
+    return line.promote(version_id=version_id, promoted_at=now, **approved)
 
 
 def rollback(*, project_id: int, encoder_sha: str, to: int | None = None, by: str = "") -> ModelVersion:

@@ -128,12 +128,8 @@ def _looked(rollout: Rollout, metric: Metric, past: Evidence, since: datetime, u
 
 
 def _tallies(rollout: Rollout, sql: str, since: datetime, until: datetime) -> tuple[Tally, Tally]:
-    given: dict[str, Any] = {
-        "rollout": rollout.pk,
-        "since": since,
-        "until": until,
-        "slow_ms": rollout.limits_in_force.slow_ms,
-    }
+    slow_ms = rollout.limits_in_force.slow_ms
+    given: dict[str, Any] = {"rollout": rollout.pk, "since": since, "until": until, "slow_ms": slow_ms}
     with connection.cursor() as cursor:
         cursor.execute(_TALLIES.format(sql), given)
         found = {treated: Tally(int(n), float(s), float(q)) for treated, n, s, q in cursor.fetchall()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -28,15 +29,27 @@ class Decision:
 
 
 def decide(
-    policy: Policy, *, category: str | None, confidence: float, high_risk: bool, sentiment: float | None, draw: float
+    policy: Policy,
+    *,
+    category: str | None,
+    confidence: float,
+    high_risk: bool,
+    sentiment: float | None,
+    draw: float,
+    unread: bool = False,
 ) -> Decision:
     """Decide from the best category, its calibrated confidence, the sentiment and one uniform draw in [0, 1).
+
+    What no model could read (`unread`) may be risky or angry for all that is known: it becomes a case of its own.
 
     >>> d = decide(Policy(), category="refund", confidence=0.93, high_risk=False, sentiment=0.1, draw=0.5)
     >>> d.decision, d.label, d.escalate
     ('auto', False, False)
     """
     reasons: list[dict[str, Any]] = []
+    if unread:
+        reasons.append({"code": "unread", "detail": "No model could read it."})
+        return Decision("human", tuple(reasons), label=False, escalate=True, audit=draw < policy.audit_rate)
     if high_risk:
         reasons.append({"code": "high_risk", "detail": f"The category {category!r} is always answered by a person."})
     if angry := sentiment is not None and sentiment < policy.anger_threshold:
@@ -53,3 +66,13 @@ def decide(
         escalate=escalate,
         audit=draw < policy.audit_rate,
     )
+
+
+def left_open(decision: Decision, gaps: Sequence[str]) -> Decision:
+    """A sure answer whose reply has gaps that nothing fills: nobody is sent half a sentence, a person writes instead.
+
+    The model knew the category, so that there is nothing to label.
+    """
+    named = ", ".join(gaps)
+    reason = {"code": "gap", "detail": f"The reply needs {named}, which the inquiry's metadata does not give."}
+    return replace(decision, decision="human", reasons=(*decision.reasons, reason), escalate=True)

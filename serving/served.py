@@ -9,7 +9,6 @@ log and in `refused`, and what is in service stays.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,39 +19,23 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from numpy.typing import NDArray
 
-from feedback.group_commit import Busy
 from feedback.models import Category, Project, Reply
 from feedback.problems import Problem
 from labeling.ranking import Rules
-from serving import arms, engine, loading, students, zero_shot
+from serving import arms, engine, loading, policies, reading, students, zero_shot
 from serving.anchors import inquiries
 from serving.arms import Trial
 from serving.artifacts import CorruptBundle
 from serving.cascade import Step, goes_up
-from serving.encoder import Encoder, NgramEncoder, OnnxEncoder, language_of, load_encoder
+from serving.encoder import Encoder, NgramEncoder, language_of, load_encoder
 from serving.engine import CategoryInfo, Desk, ReplyInfo, ServedHead
 from serving.models import ModelVersion, Stage
+from serving.reading import Unreadable
 from serving.routing import Policy
 from serving.sentiment import ToneHead, from_anchors
-from serving.turns import Turns
 
 log = logging.getLogger(__name__)
-# Texts that wait for the encoder in this process, and how long one may: by then the caller has given up.
-MOST_WAITING, PATIENCE_SECONDS = 64, 10.0
-_turns = Turns(len(os.sched_getaffinity(0)), waiting=MOST_WAITING, patience=PATIENCE_SECONDS)
-
-_SIGNATURES = """
-SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',' ORDER BY m.id), '')
-        || ':' || coalesce((SELECT string_agg(c.id::text, ',' ORDER BY c.id) FROM serving_cascade c
-            JOIN serving_student s ON s.id = c.student_id WHERE s.project_id = p.id AND s.stage = 'production'), '')
-        || ':' || coalesce((SELECT string_agg(r.id || '-' || r.step, ',' ORDER BY r.id) FROM serving_rollout r
-            WHERE r.project_id = p.id AND r.state IN ('running', 'held')), ''),
-    coalesce(string_agg(l.model_id || ':' || l.number || ':' || l.sha256, ',' ORDER BY m.id) FILTER (WHERE l.number > 0), '')
-FROM feedback_project p LEFT JOIN serving_modelversion m ON m.project_id = p.id AND (m.stage = 'production'
-    OR EXISTS (SELECT 1 FROM serving_rollout r WHERE r.candidate_id = m.id AND r.state IN ('running', 'held')))
-LEFT JOIN serving_livestate l ON l.model_id = m.id
-WHERE p.id = ANY(%s) GROUP BY p.id
-"""
+MOST_WARM = 32  # projects that a process opens before it says that it is ready
 
 
 class Served:
@@ -103,7 +86,9 @@ class Served:
             return known
         with self._lock:
             if project_id not in self._desks:
-                self._desks[project_id] = self._build(project_id, _signatures([project_id]).get(project_id, ("", "")))
+                self._desks[project_id] = self._build(
+                    project_id, loading.signatures([project_id]).get(project_id, ("", ""))
+                )
             if settings.ENSO_MODEL_POLL_SECONDS > 0:  # 0: whoever changes something calls `refresh`
                 self._watch()
             return self._desks[project_id]
@@ -147,11 +132,15 @@ class Served:
         return arms.answers(
             trial, units,
             production=lambda at: self._answers(desk, encoder, language, [texts[i] for i in at]),
-            candidate=lambda at: self._alone(encoder, trial.head, language, [texts[i] for i in at]),
+            candidate=lambda at: self._read(encoder, trial.head, language, [texts[i] for i in at]),
         )  # fmt: skip
 
-    def _alone(self, encoder: Encoder, head: ServedHead, language: str, texts: list[str]) -> list[engine.Prediction]:
-        x = _encoded(encoder, texts)
+    def _read(self, encoder: Encoder, head: ServedHead, language: str, texts: list[str]) -> list[engine.Prediction]:
+        """By the encoder and this head; where the encoder is broken, both arms of a rollout are unread alike."""
+        try:
+            x = reading.vectors(encoder, texts)
+        except Unreadable:
+            return [engine.unread(encoder)] * len(texts)
         return engine.predict(encoder, head, self.sentiment(encoder, language, x), x)
 
     def _answers(self, desk: Desk, encoder: Encoder, language: str, texts: list[str]) -> list[engine.Prediction]:
@@ -159,17 +148,32 @@ class Served:
         step = desk.steps.get(encoder.sha256)
         kept = self._fast(desk, encoder, step, language, texts) if step else dict[int, engine.Prediction]()
         if rest := [i for i in range(len(texts)) if i not in kept]:
-            alone = self._alone(encoder, self.head(desk, encoder), language, [texts[i] for i in rest])
-            kept |= zip(rest, alone, strict=True)
+            kept |= zip(rest, self._slow(desk, encoder, language, [texts[i] for i in rest]), strict=True)
         return [kept[i] for i in range(len(texts))]
+
+    def _slow(self, desk: Desk, encoder: Encoder, language: str, texts: list[str]) -> list[engine.Prediction]:
+        """By the encoder; by nobody where its head is broken, and then people answer."""
+        try:
+            return self._read(encoder, self.head(desk, encoder), language, texts)
+        except Problem:  # too busy, not broken
+            raise
+        except Exception:
+            log.exception("the head of encoder %s failed, people answer", encoder.sha256[:12])
+            return [engine.unread(encoder)] * len(texts)
 
     def _fast(
         self, desk: Desk, slow: Encoder, step: Step, language: str, texts: list[str]
     ) -> dict[int, engine.Prediction]:
-        """What the fast step answers, by the place of the text."""
+        """What the fast step answers, by the place of the text; nothing where it is broken."""
         head = desk.heads[step.encoder.sha256]
-        x, known = step.encoder.encode_with_known_share(texts)
-        tones, p = self.sentiment(step.encoder, language, x), head.head.predict(x)
+        try:
+            x, known = reading.vectors_with_known_share(step.encoder, texts)
+            tones, p = self.sentiment(step.encoder, language, x), head.head.predict(x)
+        except Unreadable:
+            return {}
+        except Exception:
+            log.exception("the head of student %s failed, its teacher answers", step.encoder.sha256[:12])
+            return {}
         risky = np.array([c in desk.categories and desk.categories[c].high_risk for c in head.categories])
         up = goes_up(step, desk.policy, p, known=known, tones=tones, risky=risky)
         return {
@@ -186,7 +190,7 @@ class Served:
 
     def refresh(self) -> None:
         """Rebuild the desks whose settings or production versions moved; where only weights did, swap these."""
-        for project_id, (signature, deltas) in _signatures(list(self._desks)).items():
+        for project_id, (signature, deltas) in loading.signatures(list(self._desks)).items():
             desk = self._desks.get(project_id)
             if desk is None or (desk.signature, desk.deltas) == (signature, deltas):
                 continue
@@ -194,6 +198,14 @@ class Served:
             fresh = self._build(project_id, (signature, deltas)) if moved else self._followed(desk, deltas)
             with self._lock:
                 self._desks[project_id] = fresh
+
+    def warm(self) -> None:
+        """Before the first request: open what the projects in use serve, and read a text with it."""
+        for pk in Project.objects.filter(archived_at=None).order_by("-pk").values_list("pk", flat=True)[:MOST_WARM]:
+            try:
+                self.predict(self.desk(pk), ["Is everything in its place?"], ["en"])
+            except Exception:
+                log.exception("project %s could not be made ready; its first request tries again", pk)
 
     def forget(self) -> None:
         """Start anew (tests, and processes that forked)."""
@@ -221,6 +233,7 @@ class Served:
             project.pk, project.slug, policy, rules, categories, replies, signs[0],
             tuple(project.order_templates), heads, students.steps(project_id, heads),
             trials=loading.trials(project_id, frozenset(categories), self.refused),
+            shelf=policies.shelf(project_id, present.shelf if (present := self._desks.get(project_id)) else None),
         )  # fmt: skip
         desk = self._followed(desk, signs[1])
         for sha in desk.heads:
@@ -272,26 +285,6 @@ class Served:
                 log.exception("could not look for new versions; what serves stays")
             finally:
                 connection.close()
-
-
-def _signatures(project_ids: list[int]) -> dict[int, tuple[str, str]]:
-    """What each project serves: settings and versions, and how far these have followed labels."""
-    with connection.cursor() as cursor:
-        cursor.execute(_SIGNATURES, [project_ids])
-        return {pk: (signature, deltas) for pk, signature, deltas in cursor.fetchall()}
-
-
-def _encoded(encoder: Encoder, texts: list[str]) -> NDArray[np.float32]:
-    """Vectors [n, d]; 503 where more wait for the encoder than it can read in good time."""
-    if not isinstance(encoder, OnnxEncoder):
-        return encoder.encode(texts)
-    try:
-        with _turns.turn():
-            return encoder.encode(texts)
-    except Busy as error:
-        raise Problem(
-            503, "busy", f"More texts arrive than can be read ({error}): send this again.", retry_after=1
-        ) from error
 
 
 def _category(c: Category) -> CategoryInfo:

@@ -22,27 +22,31 @@ from labeling import opening
 from labeling import services as labeling_services
 from labeling.models import Escalation, TaskKind
 from labeling.opening import Wanted
-from serving import engine, policies, writing
-from serving.engine import Desk, Prediction
-from serving.policy import Choice
-from serving.routing import Decision, decide
+from serving import engine, gauges, policies, writing
+from serving.engine import Desk, Prediction, ReplyInfo
+from serving.policy import Choice, filled, gaps_in
+from serving.routing import Decision, decide, left_open
 from serving.served import served
 from serving.writing import Story
 
 _draws = random.SystemRandom()
 
 
-def predict(*, project_id: int, texts: Sequence[str], locales: Sequence[str]) -> list[dict[str, Any]]:
-    """The answers that these texts would get, without storing anything."""
+def predict(
+    *, project_id: int, texts: Sequence[str], locales: Sequence[str], metadata: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The answers that these texts would get, without storing anything. `metadata` fills the gaps of replies."""
     desk = served.desk(project_id)
     predictions = served.predict(desk, [mask(t, desk.order_templates).text for t in texts], locales)
-    return [_preview(desk, p, locale) for p, locale in zip(predictions, locales, strict=True)]
+    values = privacy.mask_values(metadata, desk.order_templates)
+    return [_preview(desk, p, locale, values) for p, locale in zip(predictions, locales, strict=True)]
 
 
-def _preview(desk: Desk, p: Prediction, locale: str) -> dict[str, Any]:
+def _preview(desk: Desk, p: Prediction, locale: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
     """What would be answered: nothing is explored and no audit drawn."""
-    decision = _decide(desk, p, draw=1.0)
-    return _answer(desk, p, decision, locale, _shown(desk, p, decision, locale, None, explore=False))
+    outcome = _outcome(desk, p, locale, metadata, draw=1.0, explore=False)
+    gauges.decided(desk, p, outcome.decision, stored=False)
+    return _answer(p, outcome)
 
 
 def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key: Key | None = None) -> Replay:
@@ -52,9 +56,9 @@ def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key:
     desk = served.desk(project_id)
     new = _without_personal_data(new, desk.order_templates)
     prediction = _answered(desk, new)
-    decision = _decide(desk, prediction, draw=_draws.random())
-    shown = _shown(desk, prediction, decision, new.locale, new.metadata)
-    return _keep(_write(desk, app_id, new, prediction, decision, shown), new, key)
+    outcome = _outcome(desk, prediction, new.locale, new.metadata, draw=_draws.random())
+    gauges.decided(desk, prediction, outcome.decision, stored=True)
+    return _keep(_write(desk, app_id, new, prediction, outcome), new, key)
 
 
 @dataclass(frozen=True)
@@ -122,24 +126,41 @@ def _decide(desk: Desk, p: Prediction, *, draw: float) -> Decision:
     category = desk.categories.get(p.category) if p.category else None
     return decide(
         desk.policy, category=category.key if category else None, confidence=p.confidence, sentiment=p.sentiment,
-        high_risk=category.high_risk if category else False, draw=draw,
+        high_risk=category.high_risk if category else False, draw=draw, unread=p.unread,
     )  # fmt: skip
 
 
-def _shown(
-    desk: Desk, p: Prediction, decision: Decision, locale: str, metadata: dict[str, Any] | None, *, explore: bool = True
-) -> Choice | None:
-    """What the reply policy chooses where the model answers; None: the category's reply."""
-    if decision.decision != "auto":
-        return None
-    return policies.choose(project_id=desk.project_id, p=p, locale=locale, metadata=metadata, explore=explore)
+@dataclass(frozen=True)
+class _Outcome:
+    """Who answers, with which reply, and by which choice of the reply policy."""
+
+    decision: Decision
+    reply: ReplyInfo | None = None
+    chosen: Choice | None = None
 
 
-def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: Choice | None) -> dict[str, Any]:
+def _outcome(
+    desk: Desk, p: Prediction, locale: str, metadata: dict[str, Any] | None, *, draw: float, explore: bool = True
+) -> _Outcome:
+    """Where the model answers: what the reply policy chooses, else the category's reply, and a person where it has a gap."""
+    decision = _decide(desk, p, draw=draw)
+    if decision.decision != "auto" or p.category is None:
+        return _Outcome(decision)
+    chosen = policies.choose(desk.shelf, p=p, locale=locale, metadata=metadata, explore=explore)
+    if chosen is not None:
+        return _Outcome(decision, ReplyInfo(chosen.reply, chosen.text), chosen)
+    reply = desk.reply_to(p.category, locale)
+    if reply is None:
+        return _Outcome(decision)
+    text = filled(reply.text, metadata or {})
+    if text is None:
+        return _Outcome(left_open(decision, gaps_in(reply.text, metadata or {})))
+    return _Outcome(decision, replace(reply, text=text))
+
+
+def _answer(p: Prediction, outcome: _Outcome) -> dict[str, Any]:
     """What the caller is told. Whether the audit drew the inquiry is not: it must change nothing."""
-    reply = engine.ReplyInfo(shown.reply, shown.text) if shown else None
-    if reply is None and p.category and decision.decision == "auto":
-        reply = desk.reply_to(p.category, locale)
+    decision, reply = outcome.decision, outcome.reply
     return {
         "category": p.category, "confidence": round(p.confidence, 4), "probabilities": p.probabilities,
         "sentiment": p.sentiment, "decision": decision.decision, "reasons": list(decision.reasons),
@@ -147,11 +168,9 @@ def _answer(desk: Desk, p: Prediction, decision: Decision, locale: str, shown: C
     }  # fmt: skip
 
 
-def _write(
-    desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, decision: Decision, shown: Choice | None
-) -> _Told:
+def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, outcome: _Outcome) -> _Told:
     """The rows of an inquiry, its embedding, task and decision record, and the answer as JSON. Each row in one place."""
-    answer = _answer(desk, p, decision, new.locale, shown)
+    decision, answer = outcome.decision, _answer(p, outcome)
     category_id = desk.categories[p.category].id if p.category else None
     inquiry = recording.inquiry_columns(
         project_id=desk.project_id, app_id=app_id, new=new, model=p.model_name, category_id=category_id,
@@ -167,9 +186,9 @@ def _write(
         answer["task"] = rows["task"][0]["id"] if decision.label else None
     if decision.escalate:
         answer["escalation"] = opening.case_ids.take()
-    if shown is not None:
-        rows["shown"] = [policies.shown_columns(shown, inquiry["id"])]
-    if not p.teacher_sha:
+    if outcome.chosen is not None:
+        rows["shown"] = [policies.shown_columns(outcome.chosen, inquiry["id"])]
+    if not (p.teacher_sha or p.unread):
         vector = engine.to_bytes(p.embedding)
         rows["embedding"] = [{"inquiry_id": inquiry["id"], "encoder_sha": p.encoder_sha, "vector": vector}]
     rows["decision"] = [{

@@ -1,15 +1,18 @@
-"""What serving/ does after a commit: the sentiment of comments."""
+"""What serving/ does after a commit and by the clock: the sentiment of comments, the days of the request log."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from celery import shared_task
 from django.db import transaction
 from django.db.models import F, Q
+from django.utils import timezone
 
 from feedback import jobs, outbox
 from feedback import services as feedback_services
 from feedback.models import Event, OutboxEvent
+from serving import request_log
 from serving.comments import readers
 from serving.models import CommentReading, SentimentStage, SentimentVersion
 
@@ -18,12 +21,18 @@ MOST_REREAD = 10_000
 BATCH = 64
 
 
+@shared_task(name="serving.keep_request_log")
+def keep_request_log() -> dict[str, Any]:
+    """Make the partitions of the days to come and drop those that are too old."""
+    return request_log.keep(timezone.now().date())
+
+
 @outbox.consumer("comment.received", name="serving.sentiment")
-def score_comment(event: OutboxEvent) -> None:
-    """A comment is stored without sentiment; this writes it back through feedback's service."""
-    comment = Event.objects.filter(pk=event.payload["event"]).first()
-    if comment is not None:  # else erased meanwhile
-        read_comments([comment])
+def score_comments(event: OutboxEvent) -> None:
+    """Comments are stored without sentiment; this writes it back through feedback's service."""
+    # Events that were published before 0071 of feedback's migrations name one comment.
+    named = event.payload.get("events") or [event.payload["event"]]
+    read_comments(list(Event.objects.filter(pk__in=named)))  # without those that were erased meanwhile
 
 
 @outbox.consumer("sentiment.promoted", name="serving.reread")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from serving import api, model_pages, policies_api, registry_api, rollouts_api
+from serving import api, batch_api, model_pages, policies_api, registry_api, rollouts_api
 
 endpoints: list[URLPattern | URLResolver] = [
     path("inquiries", api.inquiries, name="inquiries"),
@@ -12,6 +12,11 @@ endpoints: list[URLPattern | URLResolver] = [
     path("inquiries/<uuid:inquiry_id>/escalate", api.escalate, name="inquiry-escalate"),
     path("predict", api.predict, name="predict"),
     path("predict/batch", api.predict_batch, name="predict-batch"),
+    path("predict/stream", batch_api.predict_stream, name="predict-stream"),
+    path("predict/files", batch_api.predict_files, name="predict-files"),
+    path("predict/files/<int:prediction_id>", batch_api.predict_file, name="predict-file"),
+    path("predict/files/<int:prediction_id>/result", batch_api.predict_result, name="predict-result"),
+    path("predict/files/<int:prediction_id>/cancel", batch_api.predict_cancel, name="predict-cancel"),
     path("models", registry_api.Models.as_view(), name="models"),
     path("models/<int:number>", registry_api.Model.as_view(), name="model"),
     path("models/<int:number>/promote", registry_api.ModelPromote.as_view(), name="model-promote"),

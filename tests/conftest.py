@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.db import connection
+from django.test import Client, override_settings
 
 from feedback import ingest, keys, outbox, tokens
 from feedback.models import ClientApp, Membership, Project, Role, User
 from feedback.services import create_project
-from serving import policies, writing
+from serving import reading, writing
 from serving.served import served
+from tests import databases
 
 CATEGORIES = [
     {"key": "refund", "name": "Refund", "description": "The customer wants money back.", "examples": ["I want my money back."]},
@@ -22,9 +26,39 @@ CATEGORIES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, django_test_environment: None, django_db_blocker: Any
+) -> None:
+    """pytest-django makes the database anew for each run: as a copy, and without waiting for the disk at each commit."""
+    with django_db_blocker.unblock():
+        connection.settings_dict["TEST"]["TEMPLATE"] = databases.migrated()
+    # Only here: what starts processes and kills servers counts on commits that are on the disk.
+    connection.settings_dict["OPTIONS"]["options"] = "-c synchronous_commit=off"
+
+
+@pytest.fixture(scope="session")
+def tables(
+    django_db_modify_db_settings: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """What stacks of their own (`benchmarks.stack`) begin with, so that they need not migrate."""
+    with django_db_blocker.unblock():
+        file = databases.dump(tmp_path_factory.mktemp("tables") / "tables.sql")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENSO_BENCH_TABLES", str(file))
+        yield file
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_passwords() -> Iterator[None]:
+    """Each hash of a password would take 0.3 s; which hash it is, is Django's own matter."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
 def _forget() -> None:
     served.forget()
-    policies.forget()
+    reading.breaker.cache_clear()
     keys.cache.clear()
     keys.public_cache.clear()
     tokens.known.clear()
@@ -41,10 +75,17 @@ def _fresh_caches() -> Iterator[None]:
     _forget()
 
 
+@pytest.fixture(scope="session")
+def _shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
 @pytest.fixture(autouse=True)
-def _artifacts(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    settings.ENSO_ARTIFACTS = tmp_path_factory.mktemp("artifacts")
-    settings.ENSO_MODEL_POLL_SECONDS = 0  # a thread of its own would look into other tests' databases
+def _artifacts(settings: Any, _shelf: Path) -> None:
+    settings.ENSO_ARTIFACTS = _shelf / uuid.uuid4().hex  # pytest's own numbered folders count the others each time
+    settings.ENSO_ARTIFACTS.mkdir()
+    settings.ENSO_REQUEST_LOG = False  # a thread of its own would look into other tests' databases
+    settings.ENSO_MODEL_POLL_SECONDS = 0  # and so would the one that looks for models
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from benchmarks.live_stack import served_after
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("tables")
 @pytest.mark.timeout(600)
 def test_no_label_is_lost_or_counted_twice_when_the_follower_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     # The benchmark's stack has a home of its own; with servers named by URL it would share the suite's database.

@@ -13,6 +13,7 @@ from tests.servers import ROOT
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("tables")
 @pytest.mark.timeout(600)
 def test_the_loop_finishes_with_the_same_counts_whatever_is_killed(tmp_path):
     report = tmp_path / "loop.json"

@@ -33,7 +33,7 @@ from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
 from labeling.models import Annotation, LabelTask, TaskKind
-from learning.models import Snapshot, TrainingRun
+from learning.models import DriftReference, DriftReport, Snapshot, Topic, TopicMember, TrainingRun
 from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
 
@@ -112,6 +112,12 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "page-script": dict.fromkeys(METHODS, PUBLIC),
     "loop": dict.fromkeys(METHODS, MEMBERS),
     "loop-live": dict.fromkeys(METHODS, MEMBERS),
+    "drift": dict.fromkeys(METHODS, MEMBERS),
+    "drift-live": dict.fromkeys(METHODS, MEMBERS),
+    "drift-check": {"POST": LEADS},
+    "drift-settings": {"POST": LEADS},
+    "drift-simulation": dict.fromkeys(METHODS, MEMBERS),
+    "chart": {"GET": MEMBERS},
     "decision": dict.fromkeys(METHODS, AGENTS),
     "explanation": dict.fromkeys(METHODS, AGENTS),
     "model-page": dict.fromkeys(METHODS, MEMBERS),
@@ -158,6 +164,11 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "inquiry-reveal": {"POST": AGENTS},
     "predict": {"POST": key("inquiries:write")},
     "predict-batch": {"POST": key("inquiries:write")},
+    "predict-stream": {"POST": key("inquiries:write")},
+    "predict-files": {"POST": key("inquiries:write")},
+    "predict-file": {"GET": key("inquiries:write")},
+    "predict-result": {"GET": key("inquiries:write")},
+    "predict-cancel": {"POST": key("inquiries:write")},
     "models": {"GET": MEMBERS | key("labels:read")},
     "model": {"GET": MEMBERS | key("labels:read")},
     "model-promote": {"POST": LEADS | key("models:admin")},
@@ -168,16 +179,31 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "rollouts": {"GET": MEMBERS | key("labels:read")},
     "rollout-start": {"POST": LEADS | key("models:admin")},
     "sample-size": {"GET": MEMBERS | key("labels:read")},
+    "drift-reports": {"GET": MEMBERS | key("labels:read"), "POST": LEADS | key("models:admin")},
+    "drift-report": {"GET": MEMBERS | key("labels:read")},
+    "drift-verdicts": {"GET": MEMBERS | key("labels:read")},
+    "loop-guard": {"GET": MEMBERS | key("labels:read")},
     "model-versions": dict.fromkeys(METHODS, MEMBERS),
     "model-act": {"POST": LEADS},
     "rollout-act": {"POST": LEADS},
     "rollout-settings": {"POST": LEADS},
+    "topics": {"GET": MEMBERS | key("labels:read")},
+    "topics-run": {"POST": LEADS | key("models:admin")},
+    "topic": {"GET": MEMBERS | key("labels:read"), "PATCH": LEADS | key("models:admin")},
+    "topic-map": dict.fromkeys(METHODS, MEMBERS),
+    "topic-points": dict.fromkeys(METHODS, MEMBERS),
+    "topic-page": dict.fromkeys(METHODS, MEMBERS),
+    "topic-map-run": {"POST": LEADS},
+    "topic-map-label": {"POST": LEADS},
+    "topic-act": {"POST": LEADS},
     "schema": {"GET": PUBLIC},
     "docs": {"GET": PUBLIC},
     "healthz": dict.fromkeys(METHODS, PUBLIC),
     "readyz": dict.fromkeys(METHODS, PUBLIC),
+    "metrics": {"GET": PUBLIC},  # from this machine; tests/config/test_observability.py
 } | {f"escalation-{verb}": {"POST": AGENTS} for verb in ("assign", "note", "priority", "reply", "resolve", "snooze")}
 ACCESS |= {f"rollout-{move}": {"POST": LEADS | key("models:admin")} for move in ("hold", "resume", "advance", "abort")}
+ACCESS |= {f"topic-{verb}": {"POST": LEADS | key("models:admin")} for verb in ("merge", "split", "label", "category")}
 # Bodies that are right but for the caller, where `{}` would be refused before anybody looks at who asks.
 TOKEN = str(uuid.UUID(int=7))
 BODIES: dict[str, dict[str, Any]] = {
@@ -196,6 +222,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "qualifications": {"person": "annotator"},
     "queue-clear-leases": {},
     "webhook": {"active": True},
+    "topic": {"pinned": True},
+    "topic-merge": {"into": 1},
+    "topic-category": {"key": "scanner", "name": "Scanner"},
 } | {f"task-{verb}": {"token": TOKEN} for verb in ("heartbeat", "release", "skip", "escalate")}
 # A body that may name a project; the others name theirs in the address or in `?project=`.
 NAMES_PROJECT_IN_BODY = {
@@ -209,7 +238,7 @@ NAMES_PROJECT_IN_BODY = {
 }
 # They cannot name a project at all: whatever they touch is the caller's own.
 WITHOUT_PROJECT = {
-    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz",
+    "home", "sign-in", "sign-out", "preferences", "language", "theme", "feedback", "schema", "docs", "healthz", "readyz", "metrics",
     "projects", "welcome", "page-feedback", "page-script",
 }  # fmt: skip
 SECRET = "Zirkonium"
@@ -282,6 +311,8 @@ def make_site(slug: str, name: str) -> Site:
     file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
     made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
     Job.objects.filter(pk=made.pk).update(result={"file": file.pk})
+    predicted = jobs.enqueue(kind="predict_file", project_id=project.pk, params={"result": "parquet"}, exclusive=False)
+    Job.objects.filter(pk=predicted.pk).update(state="done", result={"file": file.pk})
     ImportFault.objects.create(job=made, row=1, field=name, advice=name)
     hook = Webhook.objects.create(
         project=project, url=f"https://{slug}.example/hook", kinds=["label.resolved"], secret=b"x"
@@ -297,14 +328,34 @@ def make_site(slug: str, name: str) -> Site:
         project=project, encoder_sha="e" * 64, candidate=model, control=model, plan=[0, 1, 100], salt=name
     )
     trial.steps.create(number=0, percent=0)
+    topic = Topic.objects.create(
+        project=project, encoder_sha="e" * 64, number=task.pk, keywords=[name], born_at=timezone.now()
+    )
+    TopicMember.objects.create(
+        project=project, encoder_sha="e" * 64, inquiry=inquiry, topic=topic, said_at=timezone.now(), x=0.0, y=0.0
+    )
+    report = make_report(project)
     api_key = ApiKey.objects.get(digest=digest(make_key(project)))
     objects = {
         "category_id": category.pk, "webhook_id": hook.pk, "notice_id": notice.pk, "batch_id": batch.pk,
         "finding_id": finding.pk, "user_id": author.pk, "key_id": api_key.pk, "action": "pause", "uidb64": "MA", "token": "x",
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
         "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold", "alias": "champion",
+        "prediction_id": predicted.pk, "topic": topic.number, "act": "pin",
+        "report_id": report.pk, "chart": "drift", "kind": "csv",
     }  # fmt: skip
     return Site(project, objects)
+
+
+def make_report(project: Project) -> DriftReport:
+    now = timezone.now()
+    reference = DriftReference.objects.create(
+        project=project, encoder_sha="e" * 64, sha256="a" * 64, embeddings_sha256="b" * 64, size=400, labels=0, upto=now
+    )
+    return DriftReport.objects.create(
+        project=project, reference=reference, encoder_sha="e" * 64, trigger="hand", window="c" * 64, begins=now, ends=now, n=100,
+        looks=30, resamples=1200, level=0.002, state="steady", statistic=1.0, threshold=9.0, p_value=0.5,
+    )  # fmt: skip
 
 
 def make_task(project: Project, text: str, *, overlap: int = 1) -> tuple[Inquiry, LabelTask]:

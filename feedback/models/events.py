@@ -19,6 +19,14 @@ class Kind(models.TextChoices):
     COMMENT = "comment", "Comment"
 
 
+class EventKey(models.Func):
+    """Sixteen bytes of (project, event_id): what makes an event_id unique (docs/decisions/0019; as SQL in feedback/incoming.py)."""
+
+    template = "md5(%(expressions)s)::uuid"
+    arg_joiner = "::text || ':' || "
+    output_field = models.UUIDField()
+
+
 class Event(models.Model):
     """One feedback event. `inquiry_ref` is what the app sent; `inquiry` is joined when that inquiry exists.
 
@@ -61,7 +69,9 @@ class Event(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["project", "event_id"], name="event_id_once"),
+            models.UniqueConstraint(
+                EventKey("project_id", "event_id"), condition=models.Q(event_id__isnull=False), name="event_key_once"
+            ),
             models.CheckConstraint(condition=models.Q(weight__gte=0, weight__lte=1), name="event_weight_is_share"),
         ]
         indexes = [

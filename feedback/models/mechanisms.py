@@ -24,11 +24,15 @@ class OutboxEvent(models.Model):
     available_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
     error = models.TextField(default="", blank=True)
+    # The request that it goes back to (feedback/logs.py); '' where nobody asked, or where many were stored together.
+    request_id = models.CharField(max_length=64, default="", db_default="", blank=True)
 
     class Meta:
         indexes = [
             # The relay claims by state, never by "id > last seen": ids commit out of order.
             models.Index(fields=["available_at", "id"], condition=Q(state="pending"), name="outbox_pending"),
+            # Those that were given up are few, and counted each time that somebody looks (/metrics).
+            models.Index(fields=["id"], condition=Q(state="dead"), name="outbox_dead"),
         ]
 
     def __str__(self) -> str:
@@ -98,6 +102,7 @@ class Job(models.Model):
     cancel_requested = models.BooleanField(default=False)
     # Something asked for the same work while this job ran: it is queued once more when it ends.
     again = models.BooleanField(default=False)
+    request_id = models.CharField(max_length=64, default="", db_default="", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     sent_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)

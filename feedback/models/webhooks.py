@@ -53,6 +53,7 @@ class Notice(models.Model):
     held_until = models.DateTimeField(null=True, blank=True)
     status = models.PositiveSmallIntegerField(null=True, blank=True)
     error = models.CharField(max_length=300, default="", blank=True)
+    request_id = models.CharField(max_length=64, default="", db_default="", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
 
@@ -61,6 +62,7 @@ class Notice(models.Model):
         indexes = [
             # What is to be sent next, and the latest of one webhook.
             models.Index(fields=["due_at", "id"], condition=Q(state="pending"), name="notice_due"),
+            models.Index(fields=["webhook"], condition=Q(state="dead"), name="notice_dead"),
             models.Index(fields=["webhook", "-id"], name="notice_recent"),
         ]
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.test import Client, override_settings
-from django.utils.functional import empty
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from feedback.models import Project, User
@@ -50,20 +48,20 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Static files as they are served: under hashed names, with the imports of modules rewritten."""
-    with override_settings(STATIC_ROOT=tmp_path_factory.mktemp("static")):
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of static files as they are served: under hashed names, with the imports of modules rewritten."""
+    folder = tmp_path_factory.mktemp("static")
+    with override_settings(STATIC_ROOT=folder):
         call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=NOT_OURS)
-        # The manifest is read when the storage is made.
-        staticfiles_storage._wrapped = empty
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _served(collected: Path) -> Iterator[None]:
+    """For the modules of this folder alone: the pages of others name files that were not collected."""
+    with override_settings(STATIC_ROOT=collected):
         yield
-
-
-@pytest.fixture(autouse=True)
-def _fast_passwords(settings: Any) -> None:
-    # Five people per test: a slow hash would be most of the test's time.
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 class Traffic:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
+import random
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -15,6 +17,7 @@ from feedback.models import (
     ApiKey,
     Category,
     ClientApp,
+    Event,
     Inquiry,
     Job,
     Membership,
@@ -31,7 +34,7 @@ from feedback.services import add_categories as services_add
 from labeling import case_resolving, escalations, queue, services
 from labeling.escalations import Hand
 from labeling.models import Annotation, Escalation, LabelTask, SlotRole, TaskKind
-from learning.models import RunState, Snapshot, TrainingRun
+from learning.models import RunState, Snapshot, Topic, TopicMember, TopicRun, TrainingRun
 from serving.models import DecisionRecord, ModelVersion, Rollout, RolloutEvidence, Stage
 from serving.rollout import STEPWISE, WATCHED, Limits
 from serving.sequential import Tally, blank, e_value, observe
@@ -377,3 +380,59 @@ def _show_evidence(rollout: Rollout) -> None:
         )
     for name, evidence in seen.items():
         RolloutEvidence.objects.create(rollout=rollout, metric=name, stored=evidence.as_json(), until=timezone.now())
+
+
+TOPICS: list[tuple[str, list[str], int, str]] = [
+    ("", ["tracking", "parcel", "not moved"], 64, "The tracking of my parcel has not moved for a week."),
+    ("Double charge", ["charged twice", "bank statement", "card"], 41, "I was charged twice for one order."),
+    ("", ["qr code", "leaflet", "online banking"], 23, "The QR code on the leaflet asks for my online banking password."),
+    ("", ["crack", "teapot", "packaging"], 36, "The packaging was thin and the teapot has a crack."),
+    ("", ["password", "reset link", "expired"], 30, "The reset link has expired before I could open it."),
+    ("", ["返金", "振込", "手数料"], 27, "返金の振込手数料は誰が払うのですか。"),
+    ("", ["invoice", "vat number", "correction"], 19, "Please correct the VAT number on my invoice."),
+    ("", ["coupon", "checkout", "not accepted"], 16, "The coupon is not accepted at the checkout."),
+]  # fmt: skip
+
+
+def make_topics(project: Project, lead: User | None = None, *, topics: int = len(TOPICS)) -> list[Topic]:
+    """A map after its second run, in which one topic was born: comments around eight places."""
+    now, draw = timezone.now(), random.Random(5)
+    common = {"project": project, "encoder_sha": "e" * 64}
+    runs = [
+        TopicRun.objects.create(
+            **common, kind=kind, seed=i, reference_sha="0" * 64, texts=256, new_texts=40, topics=topics, noise=21,
+            created_at=now,
+        )
+        for i, kind in enumerate(("fit", "extend"))
+    ]  # fmt: skip
+    first = Topic.objects.filter(project=project).count()
+    made = []
+    for i in range(topics):
+        name, words, size, text = TOPICS[i % len(TOPICS)]
+        at = (3.6 * math.cos(i * 2.4) * (0.4 + i / 8), 3.0 * math.sin(i * 2.4) * (0.4 + i / 8))
+        born = i == 2
+        topic = Topic.objects.create(
+            **common, number=first + i + 1, name=name, keywords=words, size=size, slot=i % 8, born_at=now,
+            born_in=runs[born], x=at[0], y=at[1], owner=lead if i == 1 else None, pinned=i == 1, muted=i == 7,
+            growth=2.7 if born else 1.0, growth_z=4.1 if born else 0.3, negative=0.6, negative_low=0.4, negative_high=0.77,
+            sentiment=-0.4, trend=[max(0, (d - 18 if born else 3) + draw.randint(-2, 3)) for d in range(28)],
+        )  # fmt: skip
+        topic.events.create(kind="birth", run=runs[born])
+        if name:
+            topic.events.create(kind="rename", actor=lead)
+        made.append(topic)
+        _fill_topic(topic, text, at, draw)
+    return made
+
+
+def _fill_topic(topic: Topic, text: str, at: tuple[float, float], draw: random.Random) -> None:
+    now = timezone.now()
+    events = Event.objects.bulk_create(
+        [Event(project=topic.project, inquiry_ref=f"t-{topic.pk}-{k}", kind="comment", request_sha=b"0" * 32, occurred_at=now,
+               text=text if k % 3 else f"{text} ({k})") for k in range(topic.size)]
+    )  # fmt: skip
+    members = TopicMember.objects.bulk_create(
+        [TopicMember(project=topic.project, encoder_sha=topic.encoder_sha, event=e, topic=topic, said_at=now, vector=b"0", settled=True,
+                     x=draw.gauss(at[0], 0.42), y=draw.gauss(at[1], 0.42), distance=draw.random() / 2) for e in events]
+    )  # fmt: skip
+    Topic.objects.filter(pk=topic.pk).update(representatives=[m.pk for m in members[:4]])

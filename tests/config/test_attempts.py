@@ -13,6 +13,8 @@ from django.test import Client
 from config import attempts
 from feedback.models import User
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture(params=["redis", "without redis"])
 def address(request: pytest.FixtureRequest, settings: object) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers import ROOT
 
-HEAVY = ("torch", "umap", "numba", "sklearn", "mlflow", "hdbscan", "pandas", "optuna", "scipy", "onnx")
+HEAVY = ("torch", "umap", "numba", "sklearn", "mlflow", "hdbscan", "pandas", "optuna", "scipy", "onnx", "opentelemetry")
 PROGRAM = """
 import json, sys
 import config.wsgi

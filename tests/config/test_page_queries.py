@@ -17,7 +17,7 @@ from labeling import escalations, services
 from labeling.escalations import Hand
 from labeling.models import LabelTask
 from serving.models import ModelVersion, Stage
-from tests.browser import scene
+from tests.browser import drift_scene, scene
 
 MOST = 40  # of any page, whatever it shows: sessions, roles and the bar included
 
@@ -93,10 +93,18 @@ def versions(shop: Project, people: dict[str, User], n: int) -> None:
         )  # fmt: skip
 
 
+def checks(shop: Project, people: dict[str, User], n: int) -> None:
+    drift_scene.grow(shop, n)
+
+
 def projects(shop: Project, people: dict[str, User], n: int) -> None:
     for i in range(n):
         other = Project.objects.create(slug=f"p-{i}-{n}", name=f"Project {i} of {n}")
         Membership.objects.create(user=people["lead"], project=other, role=Role.LEAD)
+
+
+def topics(shop: Project, people: dict[str, User], n: int) -> None:
+    scene.make_topics(shop, people["lead"], topics=n)
 
 
 Grow = Callable[[Project, "dict[str, User]", int], None]
@@ -113,8 +121,11 @@ LISTS: dict[str, tuple[str, Grow]] = {
     "audit": ("/p/shop/audit", answers),
     "exchange": ("/p/shop/exchange", jobs),
     "loop": ("/p/shop/loop", versions),
+    "drift": ("/p/shop/drift", checks),
     "models": ("/p/shop/models", versions),
     "models-compare": ("/p/shop/models/compare", versions),
+    "topics": ("/p/shop/topics", topics),
+    "topic": ("/p/shop/topics/1", topics),
     "projects": ("/projects", projects),
 }
 

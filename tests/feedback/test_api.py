@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from feedback import outbox
+from feedback import api, outbox
 from feedback.keys import create_key
 from feedback.models import ApiKey, ClientApp, Event, InquiryScore, Project
 from feedback.services import NewInquiry, fold_scores, record_inquiry, touch_project
@@ -79,7 +79,7 @@ def test_a_comment_waits_for_its_sentiment_through_the_outbox(post, inquiry, mon
     post("feedback", {"inquiry": str(inquiry.pk), "type": "comment", "text": "Quite good."})
     event = Event.objects.get()
     assert event.sentiment is None
-    assert outbox.OutboxEvent.objects.get(kind="comment.received").payload == {"event": str(event.pk)}
+    assert outbox.OutboxEvent.objects.get(kind="comment.received").payload == {"events": [str(event.pk)]}
 
 
 def test_a_clock_that_runs_ahead_is_put_back_to_the_arrival(post, inquiry):
@@ -228,3 +228,21 @@ def test_a_projects_own_range_of_ratings_holds_at_once_after_a_change(post, proj
     Project.objects.filter(pk=project.pk).update(rating_max=10)
     touch_project(project_id=project.pk)
     assert post("feedback", rating).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        (b'{"a": 1}\n{"a": 2}', 2), (b'{"a": 1}\n{"a": 2}\n', 2), (b"{}", 1), (b"{}{}\n{}", 2), (b'{"a":\n{}}', 0),
+        (b"{}\n\n{}", 0), (b"{} \n{}", 0), (b"{}\r\n{}", 0), (b" {}", 0), (b"", 0), (b"{}\n5", 0), (b"{}\n{}\n\n", 0), (b"{}\n{", 0),
+    ],
+)  # fmt: skip
+def test_lines_are_counted_at_once_only_where_each_looks_like_an_object(body, lines):
+    assert api._one_on_each(body) == lines
+
+
+def test_two_events_on_one_line_are_no_line(stream, inquiry):
+    event = b'{"inquiry": "order-7", "type": "click"}'
+    answer = stream(event + event + b"\n" + event)
+    assert [r["result"] for r in answer.json()["results"]] == ["invalid", "stored"]
+    assert Event.objects.count() == 1

@@ -13,6 +13,7 @@ from tests.servers import ROOT
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("tables")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("events", [384, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_no_acknowledged_event_is_lost_whatever_is_killed(tmp_path, events):

@@ -21,6 +21,8 @@ from feedback.models import Event, Project
 from tests.conftest import make_key
 from tests.redis_server import Server
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture
 def name() -> str:

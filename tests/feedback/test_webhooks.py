@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +27,7 @@ from labeling import services as labeling_services
 from labeling.models import LabelSource
 from tests.browser.scene import close_case, inquire
 from tests.conftest import make_key, make_person
+from tests.servers import ROOT
 
 
 class Receiver:
@@ -257,6 +265,50 @@ def test_a_worker_that_dies_in_the_middle_loses_nothing(project, receiver, label
     assert len({h["Enso-Event-Id"] for h, _ in receiver.got}) == 1
     notices.settle(dead, notices.Outcome(None, "late news of the dead"))
     assert Notice.objects.get().state == NoticeState.DELIVERED
+
+
+SENDER = "import django; django.setup(); from feedback import notices; notices.send_due()"
+
+
+@contextmanager
+def sender():
+    """A process of its own that sends what is due, on this test's database."""
+    told = connection.settings_dict
+    who = f"{told['USER']}:{quote(told['PASSWORD'])}" if told["PASSWORD"] else told["USER"]
+    url = f"postgres://{who}@/{told['NAME']}?host={quote(str(told['HOST']), safe='')}&port={told['PORT']}"
+    environment = {
+        **os.environ, "DATABASE_URL": url, "ENSO_OUTBOUND_ALLOW": "127.0.0.1", "DJANGO_SETTINGS_MODULE": "config.settings",
+    }  # fmt: skip
+    started = subprocess.Popen([sys.executable, "-c", SENDER], cwd=ROOT, env=environment)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+def test_a_sender_that_is_killed_before_it_knows_the_answer_leaves_the_notice_to_the_next_one(project, receiver, label):
+    receiver.hold.clear()
+    webhooks.create(project_id=project.pk, url=receiver.url, kinds_told=["label.resolved"])
+    label()
+    with sender() as first_sender:
+        assert receiver.arrived.wait(60), first_sender.poll()
+        # It waits for the answer now: it has claimed, and not yet marked.
+        first_sender.send_signal(signal.SIGKILL)
+        assert first_sender.wait(30) == -signal.SIGKILL
+    receiver.hold.set()
+    left = Notice.objects.get()
+    assert (left.state, left.attempts, left.delivered_at) == (NoticeState.PENDING, 1, None)
+    assert notices.send_due() == 0  # held still for the dead one
+    Notice.objects.update(held_until=timezone.now() - timedelta(seconds=1))
+    assert notices.send_due() == 1
+    assert Notice.objects.get().state == NoticeState.DELIVERED
+    (first, said), (second, again) = receiver.got
+    assert first["Enso-Event-Id"] == second["Enso-Event-Id"] == left.event
+    assert said == again
+    assert (first["Enso-Attempt"], second["Enso-Attempt"]) == ("1", "2")
 
 
 def test_a_receiver_that_says_gone_is_asked_no_more(project, receiver, label):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from feedback import jobs
-from feedback.models import Fold, JobState, Project
+from feedback.models import Fold, Inquiry, JobState, Project
 from labeling.models import Label, LabelTask
 from learning import fitting, pipelines
 from learning.models import Snapshot, TrainingRun
@@ -40,6 +40,7 @@ def test_labels_make_a_better_model_that_serves_at_once(desk, add_labels, train)
     assert accuracy(desk, texts, truth) > before
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_a_version_tells_what_it_was_made_from(desk, add_labels, train):
     add_labels(desk, 60)
     train(desk)
@@ -61,6 +62,7 @@ def test_the_same_labels_give_the_same_bundle(desk, add_labels, train):
     assert services.predict(project_id=desk.pk, texts=["hello"], locales=["en"])[0]["model"] == "v2"
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_labels_of_the_test_fold_never_reach_the_training(desk, add_labels, train, monkeypatch):
     add_labels(desk, 80)
     Label.objects.first().inquiry.__class__.objects.filter(label__pk__in=Label.objects.values("pk")[:10]).update(
@@ -78,6 +80,7 @@ def test_labels_of_the_test_fold_never_reach_the_training(desk, add_labels, trai
     assert not (np.abs(trained[:, None, :] - held_out[None, :, :]).max(axis=2) < 1e-6).any()
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_each_language_gets_the_head_of_its_encoder(desk, add_labels, train):
     add_labels(desk, 40)
     add_labels(desk, 40, seed=1, locale="ja")
@@ -85,8 +88,13 @@ def test_each_language_gets_the_head_of_its_encoder(desk, add_labels, train):
     assert ModelVersion.objects.filter(stage="production").values("encoder_sha").distinct().count() == 2
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_a_worse_model_is_stopped_by_the_gate_and_the_old_one_stays(desk, add_labels, train, monkeypatch):
-    add_labels(desk, 500)
+    add_labels(desk, 200)
+    # The gates need evidence: half of the labels is more than their own fold would hold.
+    ids = list(Inquiry.objects.order_by("pk").values_list("pk", flat=True))
+    Inquiry.objects.filter(pk__in=ids[:100]).update(fold=Fold.TRAIN)
+    Inquiry.objects.filter(pk__in=ids[100:]).update(fold=Fold.TEST)
     train(desk)
     real = pipelines.fit
 
@@ -105,6 +113,7 @@ def test_a_worse_model_is_stopped_by_the_gate_and_the_old_one_stays(desk, add_la
         registry.promote(version_id=bad.pk)
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_a_damaged_bundle_is_refused_at_load_and_what_serves_stays(desk, add_labels, train):
     add_labels(desk, 60)
     train(desk)
@@ -128,6 +137,7 @@ def test_a_damaged_bundle_is_refused_at_load_and_what_serves_stays(desk, add_lab
     assert "weights.npy" in served.refused[second.pk]
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_rolling_back_serves_the_earlier_version_again(desk, add_labels, train):
     add_labels(desk, 60)
     train(desk)
@@ -139,6 +149,7 @@ def test_rolling_back_serves_the_earlier_version_again(desk, add_labels, train):
         registry.rollback(project_id=desk.pk, encoder_sha=sha)
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_a_resumed_training_does_not_repeat_a_finished_run(desk, add_labels, monkeypatch):
     add_labels(desk, 40)
     add_labels(desk, 40, seed=1, locale="ja")
@@ -163,6 +174,7 @@ def test_a_resumed_training_does_not_repeat_a_finished_run(desk, add_labels, mon
     assert ModelVersion.objects.filter(stage="production").count() == 2
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_a_training_that_lost_its_job_promotes_nothing(desk, add_labels, monkeypatch):
     add_labels(desk, 40)
     job = jobs.enqueue(kind="train", project_id=desk.pk)
@@ -177,6 +189,7 @@ def test_a_training_that_lost_its_job_promotes_nothing(desk, add_labels, monkeyp
     assert not ModelVersion.objects.exists()
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_after_a_promotion_the_open_tasks_are_ranked_anew(desk, add_labels, train):
     Project.objects.update(confidence_threshold=1.0)
     served.forget()

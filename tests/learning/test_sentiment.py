@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from feedback import jobs, outbox
-from feedback.models import Event, InquiryScore, Job, JobState
+from feedback.models import Event, InquiryScore, Job, JobState, OutboxEvent
 from feedback.problems import Problem
 from feedback.services import NewEvent, NewInquiry, fold_scores, record_feedback, record_inquiry
 from learning import sentiment
@@ -95,6 +95,14 @@ def test_a_comment_gets_its_sentiment_and_the_score_that_follows(project, say):
     scores = InquiryScore.objects
     assert scores.get(inquiry=glad.inquiry_id).explicit > scores.get(inquiry=sad.inquiry_id).explicit
     assert set(CommentReading.objects.values_list("version", flat=True)) == {None}
+
+
+def test_an_outbox_event_that_names_one_comment_as_before_is_understood(project, say):
+    comment = say("Wonderful help, thank you so much!")
+    assert OutboxEvent.objects.filter(kind="comment.received").update(payload={"event": str(comment.pk)}) == 1
+    drain()
+    comment.refresh_from_db()
+    assert comment.sentiment > 0.5
 
 
 def test_ratings_teach_the_words_of_a_shop_and_its_comments_are_read_anew(project, say, say_many):

@@ -47,6 +47,22 @@ def test_a_sure_inquiry_gets_the_reply_of_its_category_and_nobody_is_asked(post,
 
 
 @pytest.mark.django_db
+def test_a_reply_with_a_gap_is_filled_or_a_person_writes_and_is_told_why(post, project):
+    settle(project, confidence_threshold=0.0)
+    add_reply(category_id=project.categories.get(key="refund").pk, locale="en", text="Order {order} is refunded.")
+    given = {"text": REFUND, "locale": "en"}
+    sent = post("inquiries", given | {"metadata": {"order": "A-7"}}).json()
+    assert (sent["decision"], sent["reply"]["text"]) == ("auto", "Order A-7 is refunded.")
+    left = post("inquiries", given | {"metadata": {"order": ["A-7"]}}).json()
+    assert (left["decision"], left["reply"], left["task"]) == ("human", None, None)
+    assert [r["code"] for r in left["reasons"]] == ["gap"]
+    assert Escalation.objects.get(pk=left["escalation"]).reasons == left["reasons"]
+    assert Inquiry.objects.get(pk=left["id"]).status == "waiting"
+    rehearsed = post("inquiries", given | {"metadata": {"order": "A-7"}, "dry_run": True}).json()
+    assert rehearsed["reply"] == sent["reply"]
+
+
+@pytest.mark.django_db
 def test_an_unsure_inquiry_becomes_a_label_task_that_says_why(post, project):
     settle(project, confidence_threshold=1.0)
     answer = post("inquiries", {"text": REFUND}).json()

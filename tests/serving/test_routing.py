@@ -64,3 +64,9 @@ def test_the_audit_changes_nothing_that_the_customer_gets(confidence, risk, tone
         plain.decision, plain.reasons, plain.label, plain.escalate,
     )  # fmt: skip
     assert audited.audit == (draw < rate)
+
+
+def test_a_sure_answer_with_an_open_gap_goes_to_a_person_and_says_which():
+    d = routing.left_open(route(draw=0.0), ["order", "day"])
+    assert (d.decision, d.label, d.escalate, d.audit, codes(d)) == ("human", False, True, True, ["gap"])
+    assert "order, day" in d.reasons[0]["detail"]

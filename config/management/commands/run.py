@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config import assets, embedded, stack
+from feedback.metric_files import forget_others
 
 PARTS = ("web", "worker", "learner", "live", "beat")
 
@@ -41,7 +42,10 @@ def run(
     command: BaseCommand, options: dict[str, Any], *, parts: tuple[str, ...], extra: dict[str, list[str]] | None = None
 ) -> int:
     """Migrate, collect static files and supervise the parts until Ctrl+C."""
+    # A person reads this terminal; the processes take it from the environment.
+    os.environ.setdefault("LOG_FORMAT", "line")
     call_command("migrate", interactive=False, verbosity=0)
+    forget_others()
     assets.collect()
     try:
         port = stack.free_port(options["host"], options["port"])

@@ -68,7 +68,19 @@ class Calibration:
         self.names = tuple(dict.fromkeys([*PARTS, *names]))
         drawn = (rng.choice(len(reference), n, replace=False) for _ in range(resamples))
         rows = [self._statistics(reference.hold_out(held)) for held in drawn]
-        self.null = {name: np.array([row[name] for row in rows]) for name in self.names}  # name -> (resamples, m)
+        self._adopt({name: np.array([row[name] for row in rows]) for name in self.names})
+
+    @classmethod
+    def of_null(cls, reference: Reference, n: int, null: Mapping[str, Array]) -> Calibration:
+        """A calibration that was kept: ``null`` is what its attribute of that name was."""
+        kept = cls.__new__(cls)
+        kept.reference, kept.n, kept.names = reference, n, tuple(null)
+        kept._adopt(dict(null))
+        return kept
+
+    def _adopt(self, null: dict[str, Array]) -> None:
+        """``null``: name -> (resamples, m)."""
+        self.null = null
         parts = np.concatenate([self.null[p] for p in PARTS], axis=1)
         self.mean, self.spread = parts.mean(0), np.maximum(parts.std(0), 1e-12)
         self.null_combined = _combine((parts - self.mean) / self.spread)

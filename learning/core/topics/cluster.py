@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -32,6 +33,11 @@ from learning.core.drift.geometry import Floats, Ints, nearest_others
 
 Bools = NDArray[np.bool_]
 UNASSIGNED = -1
+Step = Callable[[float], None]  # told the share of the work that is done; may raise to stop
+
+
+def unwatched(share: float) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,23 @@ class Clusters:
 
 
 def smallest_sizes(n: int, config: Config) -> list[int]:
-    """Geometric range of HDBSCAN's min_cluster_size for ``n`` texts, at least 5."""
-    high = max(math.sqrt(n), 6.0)
-    return sorted({round(s) for s in np.geomspace(max(high / 5, 5.0), high, config.sizes)})
+    """Geometric range of HDBSCAN's min_cluster_size for ``n`` texts, at least 5.
+
+    Below 576 texts the root alone would ask for topics of a handful, into which the leaves break everything up: there it goes
+    up to 24, or a sixth of the texts.
+    """
+    high = max(math.sqrt(n), min(24.0, n / 6), 6.0)
+    return sorted({round(s) for s in np.geomspace(max(high / 5, min(8.0, high / 3), 5.0), high, config.sizes)})
 
 
 def cluster(
-    x: Floats, config: Config, *, seed: int, sizes: list[int] | None = None, previous: Ints | None = None
+    x: Floats,
+    config: Config,
+    *,
+    seed: int,
+    sizes: list[int] | None = None,
+    previous: Ints | None = None,
+    step: Step = unwatched,
 ) -> Clusters:
     """Topics of unit embeddings ``x`` (n, d), the same for the same seed.
 
@@ -81,8 +97,7 @@ def cluster(
         return Clusters(np.zeros(len(x), np.int64), np.ones(len(x), bool), {})
     sizes = sizes or smallest_sizes(len(x), config)
     graph = neighbour_graph(x, config.neighbours)
-    layouts = [layout(x, graph, config.dimensions, seed * 1000 + k, config.epochs) for k in range(config.layouts)]
-    runs = [_cut(points, size, seed_number, config) for seed_number, points in enumerate(layouts) for size in sizes]
+    first, runs = _runs(x, graph, sizes, seed, config, step)
     stability = _stability(runs)
     kept = sorted(stability, key=lambda size: -stability[size])[: math.ceil(len(sizes) / 2)]
     labels = np.array([run.labels for run in runs if run.size in kept])
@@ -92,7 +107,21 @@ def cluster(
         weights = np.append(weights, config.memory * len(labels))
         labels = np.vstack([labels, previous])
     groups = consensus(labels, weights, cut=config.cut)
-    return Clusters(*_settled(groups, noise, layouts[0], sizes[0], config), stability)
+    return Clusters(*_settled(groups, noise, first, sizes[0], config), stability)
+
+
+def _runs(
+    x: Floats, graph: tuple[Ints, Floats], sizes: list[int], seed: int, config: Config, step: Step
+) -> tuple[Floats, list[_Run]]:
+    """The first layout, and every layout cut at every size."""
+    runs: list[_Run] = []
+    first = x
+    for k in range(config.layouts):
+        step(k / config.layouts)
+        points = layout(x, graph, config.dimensions, seed * 1000 + k, config.epochs)
+        first = first if k else points
+        runs += [_cut(points, size, k, config) for size in sizes]
+    return first, runs
 
 
 def neighbour_graph(x: Floats, k: int) -> tuple[Ints, Floats]:
@@ -103,13 +132,25 @@ def neighbour_graph(x: Floats, k: int) -> tuple[Ints, Floats]:
     return np.hstack([own, index]), np.hstack([np.zeros((len(x), 1), np.float32), distance])
 
 
-def layout(x: Floats, graph: tuple[Ints, Floats], dimensions: int, seed: int, epochs: int = 200) -> Floats:
-    """UMAP coordinates (n, dimensions); two dimensions to draw, five to cluster."""
+def layout(
+    x: Floats,
+    graph: tuple[Ints, Floats],
+    dimensions: int,
+    seed: int,
+    epochs: int = 200,
+    *,
+    apart: float = 0.0,
+    start: Floats | None = None,
+) -> Floats:
+    """UMAP coordinates (n, dimensions); two dimensions to draw, five to cluster.
+
+    ``apart`` is UMAP's min_dist; from ``start`` (n, dimensions) a map keeps the look that it had.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # UMAP warns that a seed means one thread: that is wanted
         reducer = umap.UMAP(
-            n_components=dimensions, n_neighbors=graph[0].shape[1], min_dist=0.0, metric="cosine", n_epochs=epochs,
-            random_state=seed, precomputed_knn=graph, n_jobs=1,
+            n_components=dimensions, n_neighbors=graph[0].shape[1], min_dist=apart, metric="cosine", n_epochs=epochs,
+            random_state=seed, precomputed_knn=graph, n_jobs=1, init="spectral" if start is None else start,
         )  # fmt: skip
         return np.asarray(reducer.fit_transform(x), dtype=np.float32)
 

@@ -14,11 +14,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from learning.core.drift.detectors import conformal_p
-from learning.core.drift.geometry import Floats, Ints, distance_blocks, k_means, nearest_centre, nearest_others
-from learning.core.topics.cluster import Bools, Config, cluster, smallest_sizes
+from learning.core.drift.geometry import Floats, Ints, distance_blocks, k_means, nearest_centre
+from learning.core.topics.assignment import Assignment, nearest_topics
+from learning.core.topics.cluster import Bools, Config, Step, cluster, smallest_sizes, unwatched
 from learning.core.topics.identity import Event, match
 
 
@@ -41,27 +40,19 @@ class Topics:
         return len(self.x)
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """Topic ids (m,) of new texts and how likely a known text is to lie as far from its neighbours (m,): small = novel."""
-
-    ids: Ints
-    p_values: NDArray[np.float64]
-
-
-def fit(x: Floats, *, seed: int, config: Config | None = None) -> Topics:
+def fit(x: Floats, *, seed: int, config: Config | None = None, step: Step = unwatched) -> Topics:
     """First topics of ``x`` (n, d). The same seed gives the same topics."""
     config = config or Config()
     if len(x) > config.most:
-        return _fit_sample(x, seed, config)
-    found = cluster(x, config, seed=seed)
+        return _fit_sample(x, seed, config, step)
+    found = cluster(x, config, seed=seed, step=step)
     return Topics(x, found.labels, found.noise, np.ones(len(x), bool), int(found.labels.max()) + 1, found.stability)
 
 
-def _fit_sample(x: Floats, seed: int, config: Config) -> Topics:
+def _fit_sample(x: Floats, seed: int, config: Config, step: Step) -> Topics:
     rng = np.random.default_rng(seed)
     chosen = stratified_sample(nearest_centre(x, k_means(x, 100, rng)), config.most, rng)
-    core = fit(x[chosen], seed=seed, config=config)
+    core = fit(x[chosen], seed=seed, config=config, step=step)
     return _spread(core, x, chosen, config)
 
 
@@ -76,35 +67,14 @@ def stratified_sample(stratum: Ints, size: int, rng: np.random.Generator) -> Int
 
 
 def assign(topics: Topics, x: Floats, *, config: Config | None = None) -> Assignment:
-    """Topics of new texts ``x`` (m, d) by the vote of their nearest settled neighbours, nearer ones counting more."""
-    config = config or Config()
+    """Topics of new texts ``x`` (m, d) by the vote of their nearest settled neighbours."""
     known = np.flatnonzero(topics.settled)
-    votes = min(config.votes, len(known))
-    ids, nearest = np.empty(len(x), np.int64), np.empty(len(x))
-    for rows, distance in distance_blocks(x, topics.x[known]):
-        close = np.argpartition(distance, votes - 1, axis=1)[:, :votes]
-        gap = np.take_along_axis(distance, close, 1)
-        ids[rows], nearest[rows] = _vote(topics.ids[known[close]], gap), gap.min(1)
-    return Assignment(ids, conformal_p(nearest, _own_distances(topics.x[known])))
+    return nearest_topics(topics.x[known], topics.ids[known], x, votes=(config or Config()).votes)
 
 
-def _own_distances(x: Floats, most: int = 4000) -> Floats:
-    """Nearest-neighbour distances within ``x``; of evenly spaced rows where there are many."""
-    some = x[:: max(1, len(x) // most)]
-    if len(some) == len(x):
-        return nearest_others(x, 1)[1][:, 0]
-    return np.concatenate([np.partition(block, 1, axis=1)[:, 1] for _, block in distance_blocks(some, x)])
-
-
-def _vote(ids: Ints, distance: Floats) -> Ints:
-    """Row-wise weighted majority, weights falling from 1 at the nearest to a half at the farthest neighbour."""
-    span = np.maximum(distance.max(1, keepdims=True) - distance.min(1, keepdims=True), 1e-12)
-    weight = 1 - (distance - distance.min(1, keepdims=True)) / span / 2
-    score = ((ids[:, :, None] == ids[:, None, :]) * weight[:, None, :]).sum(2)
-    return np.asarray(ids[np.arange(len(ids)), score.argmax(1)])
-
-
-def extend(topics: Topics, x: Floats, *, seed: int, config: Config | None = None) -> tuple[Topics, list[Event]]:
+def extend(
+    topics: Topics, x: Floats, *, seed: int, config: Config | None = None, step: Step = unwatched
+) -> tuple[Topics, list[Event]]:
     """The daily run: new texts ``x`` (m, d) join the known topics, which stay as they are, or found new ones."""
     config = config or Config()
     assigned = assign(topics, x, config=config)
@@ -117,7 +87,7 @@ def extend(topics: Topics, x: Floats, *, seed: int, config: Config | None = None
     sizes = smallest_sizes(len(grown), config)  # a new topic is as large as the known ones
     if len(novel) < max(sizes[0], 30):
         return grown, []
-    found = cluster(grown.x[novel], config, seed=seed, sizes=[s for s in sizes if s <= len(novel) / 2])
+    found = cluster(grown.x[novel], config, seed=seed, sizes=[s for s in sizes if s <= len(novel) / 2], step=step)
     return _with_births(grown, novel, found.labels, found.noise, sizes[0])
 
 
@@ -153,7 +123,9 @@ def _with_births(topics: Topics, novel: Ints, labels: Ints, noise: Bools, smalle
     return replace(topics, ids=ids, noise=marks, settled=settled, next_id=next_id), events
 
 
-def refit(topics: Topics, x: Floats, *, seed: int, config: Config | None = None) -> tuple[Topics, list[Event]]:
+def refit(
+    topics: Topics, x: Floats, *, seed: int, config: Config | None = None, step: Step = unwatched
+) -> tuple[Topics, list[Event]]:
     """All texts and the new ones ``x`` (m, d) clustered anew, with a new seed; what is still the same keeps its id."""
     config = config or Config()
     everything = np.concatenate([topics.x, x])
@@ -161,7 +133,7 @@ def refit(topics: Topics, x: Floats, *, seed: int, config: Config | None = None)
     chosen = np.arange(len(everything))
     if len(everything) > config.most:
         chosen = stratified_sample(previous, config.most, np.random.default_rng(seed))
-    found = cluster(everything[chosen], config, seed=seed, previous=previous[chosen])
+    found = cluster(everything[chosen], config, seed=seed, previous=previous[chosen], step=step)
     known = np.where(chosen < len(topics), previous[chosen], -1)
     matching = match(known, found.labels, everything[chosen], next_id=topics.next_id)
     core = Topics(

@@ -46,10 +46,12 @@ def test_an_import_killed_in_the_middle_is_finished_by_the_next_worker(project, 
     file = tmp_path / "labels.csv"
     file.write_text(table(ROWS) + "one cell only\n")
     command = [sys.executable, "-c", PROGRAM, connection.settings_dict["NAME"], str(file)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
     until(lambda: process.poll() is not None or Job.objects.filter(checkpoint__rows__gte=200).exists())
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, said.read_text()
     assert 200 <= Label.objects.count() < ROWS
     Job.objects.filter(state=JobState.RUNNING).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
     jobs.sweep()
