@@ -57,8 +57,9 @@ def compare(request: HttpRequest, who: Visitor) -> HttpResponse:
     """Two versions side by side (GET a, b; else the one that serves and the newest), and accuracy over all of them."""
     versions = list(ModelVersion.objects.filter(project=who.project).order_by("-number")[:50])
     left, right = _chosen(request, versions)
+    named = [(v, STAGES[Stage(v.stage)]) for v in versions]
     context = {
-        "project": who.project, "versions": [(v, STAGES[Stage(v.stage)]) for v in versions], "left": left, "right": right, "curve": accuracy_curve(versions),
+        "project": who.project, "versions": named, "left": left, "right": right, "curve": accuracy_curve(versions),
         "sections": compared(left, right) if left and right else [],
     }  # fmt: skip
     return render(request, "learning/compare.html", context)
