@@ -10,9 +10,13 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from learning.models import TrainingRun
-from serving.models import ModelVersion
+from serving.models import ModelVersion, Stage
 
 WIDE, HIGH, MOST = 600.0, 160.0, 20
+STAGES = {
+    Stage.NONE: gettext_lazy("not judged yet"), Stage.STAGING: gettext_lazy("staged"), Stage.REJECTED: gettext_lazy("stopped"),
+    Stage.PRODUCTION: gettext_lazy("live"), Stage.ARCHIVED: gettext_lazy("replaced"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def _lines(sides: Sequence[dict[Any, str]]) -> list[Line]:
 
 
 def _figures(v: ModelVersion) -> dict[Any, str]:
-    found: dict[Any, str] = {gettext_lazy("Kind"): v.kind, gettext_lazy("Stage"): str(v.stage)}
+    found: dict[Any, str] = {gettext_lazy("Kind"): v.kind, gettext_lazy("Stage"): str(STAGES[Stage(v.stage)])}
     share = v.metrics.get("test_accuracy")
     if isinstance(share, dict):
         value, low, high = (100 * share[k] for k in ("value", "low", "high"))

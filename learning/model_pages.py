@@ -13,11 +13,11 @@ from django.utils.translation import gettext_lazy
 
 from feedback.models import Inquiry
 from feedback.visits import AGENTS, EVERYBODY, Visitor, page
-from learning.comparison import accuracy_curve, compared, plain
-from learning.explanations import explain
+from learning.comparison import STAGES, accuracy_curve, compared, plain
+from learning.explanations import Explanation, explain
 from learning.lineage import drawn, lineage
 from learning.models import TrainingRun
-from serving.models import ModelVersion
+from serving.models import DecisionRecord, ModelVersion, Stage
 
 KINDS = {
     "data": gettext_lazy("Labels"), "encoder": gettext_lazy("Encoder"), "environment": gettext_lazy("Environment"),
@@ -57,8 +57,9 @@ def compare(request: HttpRequest, who: Visitor) -> HttpResponse:
     """Two versions side by side (GET a, b; else the one that serves and the newest), and accuracy over all of them."""
     versions = list(ModelVersion.objects.filter(project=who.project).order_by("-number")[:50])
     left, right = _chosen(request, versions)
+    named = [(v, STAGES[Stage(v.stage)]) for v in versions]
     context = {
-        "project": who.project, "versions": versions, "left": left, "right": right, "curve": accuracy_curve(versions),
+        "project": who.project, "versions": named, "left": left, "right": right, "curve": accuracy_curve(versions),
         "sections": compared(left, right) if left and right else [],
     }  # fmt: skip
     return render(request, "learning/compare.html", context)
@@ -78,7 +79,7 @@ class Piece:
 def explanation(request: HttpRequest, who: Visitor, inquiry_id: uuid.UUID) -> HttpResponse:
     """Which words counted, as a fragment: sampled, and said so."""
     inquiry = Inquiry.objects.filter(pk=inquiry_id, project=who.project).first()
-    found = explain(project_id=who.project.pk, inquiry=inquiry) if inquiry else None
+    found = _explained(inquiry) if inquiry else None
     if inquiry is None or found is None:
         raise Http404(_("There is no such inquiry in this project."))
     most = max((abs(float(v)) for v in found.words.values), default=0.0)
@@ -95,6 +96,16 @@ def explanation(request: HttpRequest, who: Visitor, inquiry_id: uuid.UUID) -> Ht
     )  # fmt: skip
 
 
+def _explained(inquiry: Inquiry) -> Explanation | None:
+    """For the category that was answered; for the one that would be answered now where the head knows it no more."""
+    said = DecisionRecord.objects.filter(inquiry=inquiry).select_related("category").first()
+    try:
+        category = said.category.key if said is not None and said.category else None
+        return explain(project_id=inquiry.project_id, inquiry=inquiry, category=category)
+    except LookupError:
+        return explain(project_id=inquiry.project_id, inquiry=inquiry)
+
+
 def _version(who: Visitor, number: int) -> ModelVersion:
     found = ModelVersion.objects.filter(project=who.project, number=number).select_related("parent", "project").first()
     if found is None:
@@ -104,7 +115,7 @@ def _version(who: Visitor, number: int) -> ModelVersion:
 
 def _chosen(request: HttpRequest, versions: list[ModelVersion]) -> tuple[ModelVersion | None, ModelVersion | None]:
     numbers = {str(v.number): v for v in versions}
-    serving = next((v for v in versions if v.stage == "production"), versions[-1] if versions else None)
+    serving = next((v for v in versions if v.stage == Stage.PRODUCTION), versions[-1] if versions else None)
     newest = next((v for v in versions if v is not serving), serving)
     return numbers.get(request.GET.get("a", ""), serving), numbers.get(request.GET.get("b", ""), newest)
 

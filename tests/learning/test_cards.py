@@ -121,6 +121,7 @@ def test_the_pages_show_a_version_and_two_of_them_side_by_side(people: Any, clie
     assert client.get("/p/shop/models/99").status_code == 404
     sides = client.get("/p/shop/models/compare").text
     assert sides.count("<circle") == 2
+    assert "v1 ridge, live" in sides
     assert "Worse than v1 by 3.4 points." in sides
     assert client.get("/p/shop/models/compare?a=nonsense&b=2").status_code == 200
 
