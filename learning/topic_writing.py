@@ -117,7 +117,8 @@ def _marks(topics: list[Topic], fresh: list[dict[str, Any]]) -> list[int]:
         return []
     taken = np.array([[t.x or 0.0, t.y or 0.0] for t in topics], np.float32).reshape(-1, 2)
     places = np.array([[f["x"], f["y"]] for f in fresh], np.float32)
-    return slots(places, taken, np.array([t.slot for t in topics], np.int64), slots=SLOTS).tolist()
+    found = slots(places, taken, np.array([t.slot for t in topics], np.int64), slots=SLOTS)
+    return [int(slot) for slot in found]
 
 
 def _write_members(run: TopicRun, found: Written, topics: dict[int, Topic]) -> None:
