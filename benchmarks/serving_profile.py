@@ -80,8 +80,8 @@ def stages(application: Any, key: str, texts: list[str]) -> dict[str, float]:
         "tone": per_call(lambda t: served.sentiment(step.encoder, "en", x[t][0]), kept),
         "goes up?": per_call(lambda t: goes_up(step, desk.policy, p[t], known=x[t][1], tones=tones, risky=risky), kept),
         "prediction": per_call(lambda t: engine.one(step.encoder, head, p[t][0], 0.0, x[t][0][0], teacher_sha=teacher), kept),
-        "decision and answer": per_call(lambda t: services._preview(desk, made[t], ""), kept),
-        "answer as JSON": per_call(lambda t: msgspec.json.encode(services._preview(desk, made[t], "")), kept),
+        "decision and answer": per_call(lambda t: services._preview(desk, made[t], "", {}), kept),
+        "answer as JSON": per_call(lambda t: msgspec.json.encode(services._preview(desk, made[t], "", {})), kept),
         "predict, without HTTP": per_call(lambda t: services.predict(project_id=desk.project_id, texts=[t], locales=[""]), kept),
         "encoder alone": per_call(lambda t: served.encoder_by_sha(teacher).encode([t]), texts[:100]),
     }  # fmt: skip

@@ -117,6 +117,7 @@ def _head(project_id: int, encoder_sha: str, labels: int) -> int:
     from learning.core.heads.training import train_heads
     from learning.datasets import collect
     from learning.pipelines import export
+    from learning.snapshots import Material
     from serving import registry, zero_shot
     from serving.models import Stage
     from serving.served import served
@@ -129,7 +130,7 @@ def _head(project_id: int, encoder_sha: str, labels: int) -> int:
         dataset.x[train], dataset.labels(categories)[train], categories=categories,
         prior_prototypes=np.stack([zero_shot.prototype(rows) for rows in texts]),
     )  # fmt: skip
-    bundle = export(head, dataset, categories, texts)
+    bundle = export(head, Material(dataset, categories, texts))
     version = registry.register(project_id=project_id, bundle=bundle, encoder_sha=encoder_sha, stage=Stage.STAGING)
     return int(version.pk)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 from feedback.models import ApiKey, Project, User
 from tests.browser import scene
 from tests.browser.conftest import NARROW
-from tests.browser.test_screens import LOOKS, faults, picture
+from tests.browser.test_screens import AXE, THEMES, faults, picture
 
 
 def test_axe_finds_no_fault(shop: Project, people: dict[str, User], visit: Callable[..., Any]) -> None:
     scene.make_keys(shop)
-    for theme, language in LOOKS:
+    for theme, language in product(THEMES, ("en", "ja")):
         page = visit(people["lead"], theme=theme, language=language).go("/p/shop/keys")
+        page.evaluate(AXE)
         picture(page, f"keys-{theme}-{language}")
         page.locator(".key .acts summary").first.click()
         found = faults(page)
@@ -34,6 +36,7 @@ def test_a_lead_creates_rotates_and_revokes_a_key(
     page.get_by_role("textbox", name="Origins").fill("https://help.hanabi.example")
     page.get_by_role("button", name="Create the key").click()
     page.wait_for_selector(".fresh")
+    page.evaluate(AXE)
     picture(page, "keys-fresh")
     assert faults(page) == []
     key = ApiKey.objects.get()
