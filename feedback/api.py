@@ -53,17 +53,20 @@ def _array(request: HttpRequest, principal: Principal, rules: Rules, body: bytes
 def _lines(request: HttpRequest, principal: Principal, rules: Rules, body: bytes) -> HttpResponse:
     """Each line on its own: the good ones are stored, and each bad one is answered with its error and field."""
     count = _one_on_each(body)
-    lines = [] if count else [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
+    lines = [] if count else _cut(body)
     _admit(request, principal, count or len(lines))
-    numbers, events, bad = _all_good(body, count, rules) or _sorted_out(
-        lines or list(enumerate(body.splitlines(), 1)), rules
-    )
+    numbers, events, bad = _all_good(body, count, rules) or _sorted_out(lines or _cut(body), rules)
     receipts = _record(principal, events)
     results = [LineOut(number, r.id, r.result) for number, r in zip(numbers, receipts, strict=True)]
     if bad:
         results = sorted(results + bad, key=attrgetter("line"))
     counts: Counter[str] = Counter([r.result for r in results])
     return json_response(LinesOut(results, counts), status=201 if counts["stored"] else 200)
+
+
+def _cut(body: bytes) -> list[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers."""
+    return [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
 
 
 def _one_on_each(body: bytes) -> int:

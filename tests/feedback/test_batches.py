@@ -19,6 +19,7 @@ from tests.conftest import CATEGORIES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AT = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+FAR_AHEAD = timezone.now() + timedelta(days=1)
 LOOKS_LIKE_AN_ID = "0198c0de-0000-7000-8000-000000000001"
 
 
@@ -38,7 +39,7 @@ def inquire(project, name: str | None) -> uuid.UUID:
 def of_all_sorts(by_id: uuid.UUID) -> list[ingest.NewEvent]:
     odd = [
         event(0, type="dwell", value=1.5, weight=0.2), event(1, inquiry=str(by_id).upper()), event(2, inquiry=LOOKS_LIKE_AN_ID),
-        event(3, inquiry="comes-later"), event(4, occurred_at=None), event(5, occurred_at=timezone.now() + timedelta(days=1)),
+        event(3, inquiry="comes-later"), event(4, occurred_at=None), event(5, occurred_at=FAR_AHEAD),
         event(6, type="comment", text="Call 090-1234-5678, card 4111 1111 1111 1111\tüber\\ {x}"),
         event(7, type="comment", text="Thanks."), event(8, event_id=None), event(9, event_id=None, customer="高橋"),
         event(10, event_id="\\N", customer="\\."), event(11, inquiry=str(uuid.UUID(int=5))), event(12, type="thumbs", value="up"),
