@@ -74,7 +74,13 @@ def test_a_handful_of_texts_is_one_topic_of_noise(n):
 
 def test_smallest_sizes_grow_with_the_root_of_the_texts():
     assert smallest_sizes(10_000, Config()) == [20, 26, 34, 45, 58, 76, 100]
-    assert smallest_sizes(100, Config())[0] == 5
+
+
+def test_few_texts_are_not_broken_up_into_topics_of_a_handful():
+    """The root of 150 would ask for topics of 2 to 12."""
+    sizes = smallest_sizes(150, Config())
+    assert (sizes[0], sizes[-1]) == (8, 24)
+    assert smallest_sizes(40, Config())[0] == 5
 
 
 def test_consensus_keeps_what_most_runs_agree_on():
