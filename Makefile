@@ -35,6 +35,7 @@ lint: setup ## ruff, import layers, missing migrations
 	$(PY) -m ruff format --check .
 	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) ops/observability.py --check
 
 types: setup ## mypy
 	$(PY) -m mypy $(PACKAGES) benchmarks
