@@ -103,6 +103,8 @@ def _exact(head: ServedHead, x: NDArray[np.float64], at: int) -> dict[str, Any] 
 
 def _features(head: ServedHead) -> FeatureMap | None:
     """As the bundle states them; None for bundles from before it did."""
+    if head.model_id is None:
+        return None
     version = ModelVersion.objects.filter(pk=head.model_id).first()
     try:
         told = open_bundle(version).manifest["preprocessing"].get("features") if version else None
