@@ -103,7 +103,9 @@ def _exact(head: ServedHead, x: NDArray[np.float64], at: int) -> dict[str, Any] 
 
 def _features(head: ServedHead) -> FeatureMap | None:
     """As the bundle states them; None for bundles from before it did."""
-    version = ModelVersion.objects.filter(pk=head.model_id or 0).first()
+    if head.model_id is None:
+        return None
+    version = ModelVersion.objects.filter(pk=head.model_id).first()
     try:
         told = open_bundle(version).manifest["preprocessing"].get("features") if version else None
     except CorruptBundle:
