@@ -1,8 +1,8 @@
 """event_ids are unique over a digest of 16 bytes instead of the text (docs/decisions/0019).
 
 The new index is built CONCURRENTLY: events are stored meanwhile, and the old one guards their ids until it is there. The
-build reads the table once (about a second per million events) and waits for transactions that began before it. Only
-dropping the old index then takes the table's exclusive lock, for milliseconds. The last statement changes how the queue's
+build reads the table twice and waits for transactions that began before it. Only dropping the old index then takes the
+table's exclusive lock, for a change of the catalog. The last statement changes how the queue's
 arrays are kept from now on, not those that are stored.
 """
 
