@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedback.models import Inquiry
+from feedback.problems import Problem
 from learning.core.explain import PERMUTATIONS, WordShares, contributions, word_shares
 from learning.core.heads.features import FeatureMap
+from serving import reading
 from serving.artifacts import CorruptBundle
 from serving.encoder import Encoder
 from serving.engine import ServedHead
@@ -58,7 +60,8 @@ class Explanation:
 def explain(*, project_id: int, inquiry: Inquiry, category: str | None = None) -> Explanation | None:
     """Explain the answer of the present head (not of the past one) to an inquiry; None where it knows no category.
 
-    LookupError for a category that the head does not know.
+    LookupError for a category that the head does not know; Problem 503 where the encoder is broken, or customers' texts
+    wait for it already.
     """
     text = inquiry.text[:LONGEST]
     desk = served.desk(project_id)
@@ -66,7 +69,7 @@ def explain(*, project_id: int, inquiry: Inquiry, category: str | None = None) -
     head = served.head(desk, encoder)
     if not head.categories:
         return None
-    x = encoder.encode([text])
+    x = _read(encoder, [text])
     p = head.head.predict(x)[0]
     at = int(p.argmax()) if category is None else _position(head, category)
     # The same text always gets the same explanation.
@@ -83,8 +86,17 @@ def _position(head: ServedHead, category: str) -> int:
 
 
 def _log_odds(encoder: Encoder, head: ServedHead, texts: list[str], at: int) -> NDArray[np.float64]:
-    p = np.clip(head.head.predict(encoder.encode(texts))[:, at].astype(np.float64), TINY, 1 - TINY)
+    p = np.clip(head.head.predict(_read(encoder, texts))[:, at].astype(np.float64), TINY, 1 - TINY)
     return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def _read(encoder: Encoder, texts: list[str]) -> NDArray[np.float32]:
+    """As inquiries are read: each reading takes its turn with theirs."""
+    try:
+        return reading.vectors(encoder, texts)
+    except reading.Unreadable as error:
+        why = "The text cannot be read at present: ask again later."
+        raise Problem(503, "encoder-unavailable", why, retry_after=5) from error
 
 
 def _exact(head: ServedHead, x: NDArray[np.float64], at: int) -> dict[str, Any] | None:

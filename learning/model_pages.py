@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from feedback.models import Inquiry
+from feedback.problems import Problem
 from feedback.visits import AGENTS, EVERYBODY, Visitor, page
 from learning.comparison import STAGES, accuracy_curve, compared, plain
 from learning.explanations import Explanation, explain
@@ -79,7 +80,10 @@ class Piece:
 def explanation(request: HttpRequest, who: Visitor, inquiry_id: uuid.UUID) -> HttpResponse:
     """Which words counted, as a fragment: sampled, and said so."""
     inquiry = Inquiry.objects.filter(pk=inquiry_id, project=who.project).first()
-    found = _explained(inquiry) if inquiry else None
+    try:
+        found = _explained(inquiry) if inquiry else None
+    except Problem as problem:
+        return HttpResponse(problem.detail, status=problem.status)
     if inquiry is None or found is None:
         raise Http404(_("There is no such inquiry in this project."))
     most = max((abs(float(v)) for v in found.words.values), default=0.0)
