@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from feedback import jobs
 from feedback.access import managed_project, readable_project
-from feedback.http import decode
+from feedback.http import decode_parsed
 from feedback.jobs_api import job_payload
 from feedback.models import User
 from feedback.problems import invalid
@@ -60,10 +60,6 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     seed: int | None = None
 
 
-def _body(request: Request, kind: Any) -> Any:
-    return decode(msgspec.json.encode(request.data or {}), kind)
-
-
 def _by(request: Request) -> int | None:
     return request.user.pk if isinstance(request.user, User) else None
 
@@ -82,7 +78,7 @@ class TopicRuns(APIView):
     def post(self, request: Request) -> Response:
         """Find topics now: `{"refit": true}` clusters all texts anew, else only what is new. The answer is the job."""
         project = managed_project(request, scope=MANAGE)
-        given = _body(request, Wanted)
+        given = decode_parsed(request.data, Wanted)
         if given.seed is not None and not 0 <= given.seed < 2**20:
             raise invalid("seed", "A seed is a number from 0 to 1048575.")
         params = {"refit": given.refit} | ({} if given.seed is None else {"seed": given.seed})
@@ -106,7 +102,9 @@ class OneTopic(APIView):
         """Change `name`, `notes`, `owner` (a member's user name, null for nobody), `pinned` or `muted`."""
         project = managed_project(request, scope=MANAGE)
         fields = {
-            k: v for k, v in msgspec.structs.asdict(_body(request, TopicChange)).items() if v is not msgspec.UNSET
+            k: v
+            for k, v in msgspec.structs.asdict(decode_parsed(request.data, TopicChange)).items()
+            if v is not msgspec.UNSET
         }
         if "owner" in fields:
             fields["owner_id"] = _member(fields.pop("owner"))
@@ -126,7 +124,7 @@ class TopicMerge(APIView):
     def post(self, request: Request, topic: int) -> Response:
         """Move its texts into another topic, which is its heir: `{"into": 7}`."""
         project = managed_project(request, scope=MANAGE)
-        into = _body(request, Into).into
+        into = decode_parsed(request.data, Into).into
         return Response(payload(topic_acts.merge(project_id=project.pk, number=topic, into=into, by=_by(request))))
 
 
@@ -143,7 +141,7 @@ class TopicLabel(APIView):
     def post(self, request: Request, topic: int) -> Response:
         """Put up to `count` (50) inquiries of a topic first in the labeling queue: the most typical without a label."""
         project = managed_project(request, scope=MANAGE)
-        most = _body(request, Amount).count
+        most = decode_parsed(request.data, Amount).count
         sent = topic_acts.send_to_labeling(project_id=project.pk, number=topic, most=most, by=_by(request))
         return Response({"tasks": sent})
 
@@ -153,7 +151,7 @@ class TopicCategory(APIView):
     def post(self, request: Request, topic: int) -> Response:
         """Make a category of a topic (`key`, `name`, `description`) and send its texts to labeling; no text is copied."""
         project = managed_project(request, scope=MANAGE)
-        given = msgspec.structs.asdict(_body(request, NewCategory))
+        given = msgspec.structs.asdict(decode_parsed(request.data, NewCategory))
         made = topic_acts.make_category(project_id=project.pk, number=topic, **given, by=_by(request))
         return Response({"category": made.key, "name": made.name}, status=201)
 

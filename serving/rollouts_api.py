@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from feedback.access import managed_project, readable_project
-from feedback.http import decode
+from feedback.http import decode_parsed
 from feedback.keys import Principal
 from feedback.problems import Problem, invalid, not_found
 from serving import rollout_evidence, rollouts, sample_size
@@ -46,7 +46,7 @@ class RolloutStart(APIView):
     def post(self, request: Request, number: int) -> Response:
         """Try a version beside the one in production: `{"kind": "stepwise"}` (the default) or `"ab"`."""
         project = managed_project(request, scope=MANAGE)
-        given = decode(msgspec.json.encode(request.data or {}), RolloutIn)
+        given = decode_parsed(request.data, RolloutIn)
         if given.kind not in PLANS:
             raise invalid("kind", f"There is no rollout {given.kind!r}; known are {', '.join(PLANS)}.")
         version = ModelVersion.objects.filter(project=project, number=number).first()

@@ -223,7 +223,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "queue-clear-leases": {},
     "webhook": {"active": True},
     "topic": {"pinned": True},
-    "topic-merge": {"into": 1},
     "topic-category": {"key": "scanner", "name": "Scanner"},
 } | {f"task-{verb}": {"token": TOKEN} for verb in ("heartbeat", "release", "skip", "escalate")}
 # A body that may name a project; the others name theirs in the address or in `?project=`.
@@ -267,7 +266,9 @@ def endpoints(resolver: URLResolver | None = None, prefix: str = "") -> Iterator
 EVERY = sorted(endpoints(), key=lambda e: e.route)
 BACK_OFFICE = [e for e in EVERY if e.route.startswith("admin/")]
 ENDPOINTS = [e for e in EVERY if not e.route.startswith("admin/")]
-WITH_OBJECT = [e for e in ENDPOINTS if set(e.parameters) - {"slug"} and e.name not in WITHOUT_PROJECT]
+WITH_OBJECT = [
+    e for e in ENDPOINTS if set(e.parameters) - {"slug", "chart", "kind"} and e.name not in WITHOUT_PROJECT
+]  # every project has the same charts
 
 
 @dataclass(frozen=True)
@@ -380,6 +381,8 @@ class Matrix:
         client, headers = self.callers[caller]
         path = site.path(endpoint)
         body = dict(BODIES.get(endpoint.name, {}))
+        if endpoint.name == "topic-merge":
+            body["into"] = site.objects["topic"]
         if endpoint.name in NAMES_PROJECT_IN_BODY:
             body["project"] = site.project.slug
         if endpoint.name not in WITHOUT_PROJECT and "slug" not in endpoint.parameters:

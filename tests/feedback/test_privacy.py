@@ -72,9 +72,9 @@ def test_the_model_reads_the_masked_text(post, project, monkeypatch):
     read: list[str] = []
     predict = served.predict
 
-    def watched(desk, texts, locales):
+    def watched(desk, texts, locales, *more):
         read.extend(texts)
-        return predict(desk, texts, locales)
+        return predict(desk, texts, locales, *more)
 
     monkeypatch.setattr(served, "predict", watched)
     post("inquiries", {"text": TEXT})

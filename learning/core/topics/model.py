@@ -88,7 +88,9 @@ def extend(
     if len(novel) < max(sizes[0], 30):
         return grown, []
     found = cluster(grown.x[novel], config, seed=seed, sizes=[s for s in sizes if s <= len(novel) / 2], step=step)
-    return _with_births(grown, novel, found.labels, found.noise, sizes[0])
+    # HDBSCAN calls all of it noise where it finds nothing to tell apart: texts this near to each other are then one topic.
+    noise = found.noise if found.labels.any() else np.zeros_like(found.noise)
+    return _with_births(grown, novel, found.labels, noise, sizes[0])
 
 
 def novel_remainder(topics: Topics, config: Config) -> Ints:
