@@ -17,6 +17,17 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 
+def drop_idle() -> None:
+    """Open the pool's idle connections anew: the server has gone, so they are dead.
+
+    The pool would find that out one by one, and pauses longer after each: a web process with a dozen of them would refuse
+    requests for many seconds after PostgreSQL is back.
+    """
+    pool = getattr(connection, "pool", None)
+    if pool is not None:
+        pool.drain()
+
+
 class KeptConnection:
     """Statements run one at a time, each a transaction of its own; errors leave as Django's."""
 
@@ -39,6 +50,8 @@ class KeptConnection:
             try:
                 yield opened.cursor()
             except psycopg.OperationalError:
+                if opened.closed:
+                    drop_idle()
                 self._close()
                 raise
 

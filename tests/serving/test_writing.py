@@ -109,6 +109,28 @@ def test_after_postgresql_went_away_the_next_inquiry_is_stored_and_what_was_refu
     assert {"t-1"} | {name for name, status in statuses.items() if status == 201} == stored
 
 
+@pytest.mark.django_db(transaction=True)
+def test_after_postgresql_went_away_a_full_pool_gives_a_living_connection_at_once(project):
+    unsure(project)
+    send, gate = sender(project), threading.Barrier(8)
+
+    def borrow(worker: int) -> None:
+        connection.ensure_connection()
+        gate.wait()
+        connection.close()
+
+    assert send("t-1") == 201
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(borrow, range(8)))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    send("t-2")  # finds out, and may be refused
+    connection.close()
+    connection.ensure_connection()  # would give up after ten seconds among the dead
+
+
 def sender(project: Project):
     secret = make_key(project)
 
