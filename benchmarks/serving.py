@@ -104,7 +104,7 @@ def compare(bench: Bench, bare: Bare) -> tuple[dict[str, Any], dict[str, Any]]:
     for _ in progress(range(args.turns), "closed loop"):
         turn = {
             "bare": bench.measure(
-                bare.url, "/bare", bench.bodies("predict", 1000), lambda: bare.processes(), connections=CONNECTIONS
+                bare.url, "/bare", bench.bodies("predict", 1000), lambda: bare.processes, connections=CONNECTIONS
             )
         }
         turn["bare"]["cpu_us_per_request"] = turn["bare"][

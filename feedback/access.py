@@ -53,3 +53,8 @@ def readable_project(request: Request, *, scope: str) -> Project:
     if isinstance(request.user, User):
         return project_for(request.user, slug)
     raise Problem(401, "not-authenticated", "Sign in or send a key.")
+
+
+def name_of(request: Request) -> str:
+    """Who acts, as it is kept with what they did: the key's name or the user's."""
+    return request.user.name if isinstance(request.user, Principal) else request.user.get_username()

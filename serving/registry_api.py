@@ -10,8 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from feedback.access import managed_project, readable_project
-from feedback.keys import Principal
+from feedback.access import managed_project, name_of, readable_project
 from feedback.models import Project
 from feedback.problems import invalid, not_found
 from serving import registry
@@ -52,7 +51,7 @@ class ModelPromote(APIView):
     def post(self, request: Request, number: int) -> Response:
         """Put a version into production: one that waits for a person, or one that has served before."""
         version = numbered(managed_project(request, scope="models:admin"), number)
-        return Response(summary(registry.promote(version_id=version.pk, by=caller(request))))
+        return Response(summary(registry.promote(version_id=version.pk, by=name_of(request))))
 
 
 class ModelRollback(APIView):
@@ -65,7 +64,7 @@ class ModelRollback(APIView):
             raise invalid("to", "Name the version by its number.")
         back = registry.rollback(
             project_id=version.project_id, encoder_sha=version.encoder_sha, to=None if to is None else int(to),
-            by=caller(request),
+            by=name_of(request),
         )  # fmt: skip
         return Response(summary(back))
 
@@ -93,11 +92,6 @@ def numbered(project: Project, number: int) -> ModelVersion:
     if found is None:
         raise not_found("model")
     return found
-
-
-def caller(request: Request) -> str:
-    """Who asks, as it is kept with what they did."""
-    return request.user.name if isinstance(request.user, Principal) else f"user:{request.user.pk}"
 
 
 def summary(v: ModelVersion) -> dict[str, Any]:

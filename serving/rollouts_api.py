@@ -12,9 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from feedback.access import managed_project, readable_project
+from feedback.access import managed_project, name_of, readable_project
 from feedback.http import decode_parsed
-from feedback.keys import Principal
 from feedback.problems import Problem, invalid, not_found
 from serving import rollout_evidence, rollouts, sample_size
 from serving.models import ModelVersion, Rollout, RolloutEvidence
@@ -73,11 +72,6 @@ class RolloutMove(APIView):
         if not Rollout.objects.filter(pk=rollout_id, project=project).exists():
             raise not_found("rollout")
         return Response(payload(MOVES[self.move](rollout_id=rollout_id, by=name_of(request))))
-
-
-def name_of(request: Request) -> str:
-    """Who acts, as it is kept with the rollout."""
-    return request.user.name if isinstance(request.user, Principal) else request.user.get_username()
 
 
 def payload(rollout: Rollout) -> dict[str, Any]:

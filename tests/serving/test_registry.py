@@ -128,7 +128,7 @@ class TestOverHttp:
     def test_a_lead_approves_and_it_is_kept_who_and_when(self, project: Project, version, client, lead: User) -> None:
         answer = client.post(f"/api/v1/models/{version().number}/promote")
         assert answer.status_code == 200, answer.content
-        assert (answer.json()["stage"], answer.json()["approved_by"]) == ("production", f"user:{lead.pk}")
+        assert (answer.json()["stage"], answer.json()["approved_by"]) == ("production", lead.get_username())
         assert answer.json()["approved_at"] == answer.json()["promoted_at"]
         event = AuditEvent.objects.filter(kind="model", action="update").get()
         assert event.user_id == lead.pk
