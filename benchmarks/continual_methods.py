@@ -15,6 +15,7 @@ from learning.core.heads.features import FeatureMap
 from learning.core.heads.ridge import RidgeStatistics
 
 DEFAULT = "ridge 2048 (default)"
+NAIVE = "naive, trained as replay is"
 RIDGE_LAMBDAS = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 
@@ -80,6 +81,15 @@ class Method:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     searched: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # name: bounds, on a log scale
 
+    def option(self, name: str, value: float) -> float | int:
+        """A searched value as the learner takes it: epochs are whole."""
+        return max(1, round(value)) if name == "epochs" else value
+
+    @property
+    def middle(self) -> dict[str, float | int]:
+        """The geometric middle of what is searched: the first trial, and what a quick run takes."""
+        return {name: self.option(name, (low * high) ** 0.5) for name, (low, high) in self.searched.items()}
+
 
 def network(data: Data, given: dict[str, Any], seed: int) -> ContinualLearner:
     options = replace(Options(**given), seed=seed)
@@ -95,6 +105,8 @@ def _net(searched: Mapping[str, tuple[float, float]] | None = None, **fixed: Any
 
 
 STRENGTH = {"ewc": (0.03, 300.0)}
+# Without replay, how far the network is moved on each task decides how much it forgets: such methods search their own.
+PACE = {"rate": (0.0003, 0.03), "epochs": (2.0, 50.0)}
 
 METHODS: Mapping[str, Method] = {
     DEFAULT: Method(_ridge(2048), searched={"lam": (RIDGE_LAMBDAS[0], RIDGE_LAMBDAS[-1])}),
@@ -111,11 +123,12 @@ METHODS: Mapping[str, Method] = {
     "EWC + replay 500": _net(STRENGTH, capacity=500, buffer="herding"),
     "DER++ 500": _net({"der": (0.003, 1.0)}, capacity=500, buffer="herding"),
     "GDumb 500": Method(lambda d, o, s: GDumb(d.classes, 500, lambda items: d.x[items], seed=s)),
-    "LwF": _net({"lwf": (0.1, 30.0)}),
-    "EWC (linear)": _net(STRENGTH),
-    "EWC online (linear)": _net(STRENGTH, ewc_gamma=0.95),
-    "EWC (MLP)": _net(network="mlp", ewc=10.0, ewc_empirical=True, rate=0.001),
+    "LwF": _net({"lwf": (0.1, 30.0), **PACE}),
+    "EWC (linear)": _net({**STRENGTH, **PACE}),
+    "EWC online (linear)": _net({**STRENGTH, **PACE}, ewc_gamma=0.95),
+    "EWC (MLP)": _net({**STRENGTH, **PACE}, network="mlp", ewc_empirical=True),
     "prototypes + replay 1000": _net(network="prototype", capacity=1000, buffer="herding"),
-    "naive": _net(),
+    "naive": _net(PACE),
+    NAIVE: _net(),
 }
-QUICK = (DEFAULT, "nearest mean", "EWC + replay 1000", "EWC (linear)", "naive")
+QUICK = (DEFAULT, "nearest mean", "EWC + replay 1000", "EWC (linear)", NAIVE)

@@ -145,7 +145,9 @@ class ContinualLearner:
 
     def _train(self, rows: _Rows, new: int) -> None:
         o = self.options
-        optimiser = torch.optim.Adam((p for p in self.net.parameters() if p.requires_grad), lr=o.rate)
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        # Adam's own weight decay adds decay · θ to the gradient: the L2 term, without a graph for it.
+        optimiser = torch.optim.Adam(trained, lr=o.rate, weight_decay=o.decay, fused=True)
         steps = o.epochs * -(-len(rows.y) // o.batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, steps))
         total = float(rows.w.sum())
@@ -167,7 +169,7 @@ class ContinualLearner:
             loss = loss + self.ewc.penalty(self.net) / total
         if self.lwf and bool(fresh.any()):
             loss = loss + self.lwf.penalty(self.net, batch.x[fresh])
-        return loss + self.options.decay / 2 * sum(p.square().sum() for p in self.net.parameters())
+        return loss
 
     def _keep_scores(self) -> None:
         """Stored scores of items that are kept now; of those kept before, as they were."""
