@@ -81,6 +81,9 @@ MIDDLEWARE = [
 
 # Traces over OpenTelemetry (config/tracing.py); its packages are those of requirements/tracing.lock.
 ENSO_TRACES = env.bool("ENSO_TRACES", False)
+# An MLflow tracking server that is told of every run and version (learning/mirroring.py); empty: none.
+ENSO_MLFLOW_URL: str = env.str("ENSO_MLFLOW_URL", "")
+ENSO_MLFLOW_TOKEN: str = env.str("ENSO_MLFLOW_TOKEN", "")
 if ENSO_TRACES:
     MIDDLEWARE.insert(0, "config.tracing.Traced")
 

@@ -11,6 +11,7 @@ class LearningConfig(AppConfig):
         from learning import (  # noqa: F401
             audited,
             drift_tasks,
+            mirror_tasks,
             reply_tasks,
             sentiment_tasks,
             tasks,

@@ -112,7 +112,9 @@ class Server:
         if not run.artifact_uri.startswith(PROXY):
             return False
         place = quote(f"{run.artifact_uri.removeprefix(PROXY)}/{path}")
-        self._checked(f"upload of {path}", self._http.put(f"/api/2.0/mlflow-artifacts/artifacts/{place}", content=content))
+        self._checked(
+            f"upload of {path}", self._http.put(f"/api/2.0/mlflow-artifacts/artifacts/{place}", content=content)
+        )
         return True
 
     def version(self, model: str, run: RemoteRun, *, folder: str, tags: Mapping[str, str]) -> str:
@@ -154,7 +156,7 @@ class Server:
 
     def _checked(self, call: str, answer: httpx.Response) -> dict[str, Any]:
         try:
-            told = answer.json()
+            told = answer.json() if answer.content else {}  # an upload is answered by nothing
         except ValueError:
             told = None
         if answer.status_code != httpx.codes.OK or not isinstance(told, dict):

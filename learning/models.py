@@ -18,6 +18,7 @@ from learning.drift_models import (
 )
 from learning.gates.checks import Checks
 from learning.gates.result import DEFAULTS, Thresholds
+from learning.mirror_models import MirroredRun
 from learning.topic_models import Topic, TopicEvent, TopicMember, TopicRun
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "DriftState",
     "GateSettings",
     "GuardReport",
+    "MirroredRun",
     "RetrainingVerdict",
     "RunState",
     "Snapshot",

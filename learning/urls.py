@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from learning import cards_api, drift_api, drift_pages, model_pages, topic_pages, topics_api, views
+from learning import cards_api, drift_api, drift_pages, model_pages, run_pages, topic_pages, topics_api, views
 
 endpoints: list[URLPattern | URLResolver] = [
     path("drift", drift_api.DriftReports.as_view(), name="drift-reports"),
@@ -35,6 +35,8 @@ pages: list[URLPattern | URLResolver] = [
     path("charts/<slug:chart>.<slug:kind>", drift_pages.chart, name="chart"),
     path("models/compare", model_pages.compare, name="models-compare"),
     path("models/<int:number>", model_pages.model, name="model-page"),
+    path("runs/<int:run_id>/labels", run_pages.report, name="run-report"),
+    path("runs/<int:run_id>/labels.html", run_pages.report_file, name="run-report-file"),
     path("inquiries/<uuid:inquiry_id>/decision", views.decision, name="decision"),
     path("inquiries/<uuid:inquiry_id>/explanation", model_pages.explanation, name="explanation"),
     path("topics", topic_pages.topics, name="topic-map"),

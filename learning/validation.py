@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
 
-from learning.core.dataset_checks import Check, check_labels
+from feedback.models import Fold
+from learning.core.dataset_checks import Check, check_labels, describe
 from learning.models import RunState, TrainingRun
 from learning.snapshots import Material, read_manifest
 
@@ -23,13 +25,14 @@ class InvalidData(ValueError):
 
 def validate(run: TrainingRun, material: Material) -> list[Check]:
     """Check the labels of a run and keep the report. Raises InvalidData where a fault makes the training meaningless."""
-    checks = check_labels(
-        table(material), material.dataset.x, categories=material.categories, before=_before(run)
-    )  # fmt: skip
+    rows = table(material)
+    checks = check_labels(rows, material.dataset.x, categories=material.categories, before=_before(run))
     faults = [c for c in checks if c.fault and not c.passed]
-    TrainingRun.objects.filter(pk=run.pk).update(
-        validation={"checks": [asdict(c) for c in checks], "passed": not faults}, report=report(run, material, checks)
-    )
+    found = {
+        "checks": [asdict(c) for c in checks], "passed": not faults, "labels": len(rows), "pool": len(material.pool_ids),
+        "categories": by_category(material), **asdict(describe(rows)),
+    }  # fmt: skip
+    TrainingRun.objects.filter(pk=run.pk).update(validation=found, report=report(run, found))
     if faults:
         TrainingRun.objects.filter(pk=run.pk).update(state=RunState.FAILED, finished_at=timezone.now())
         raise InvalidData("; ".join(f"{c.name}: {c.detail}" for c in faults))
@@ -46,25 +49,21 @@ def table(material: Material) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
 
 
-def report(run: TrainingRun, material: Material, checks: list[Check]) -> str:
+def by_category(material: Material) -> list[dict[str, Any]]:
+    """Labels of each category by fold."""
+    counts = Counter((r.category, int(r.fold)) for r in material.dataset.rows)
+    names = {int(fold): fold.label.lower() for fold in Fold}
+    return [
+        {"category": key, "all": sum(counts[key, f] for f in names)}
+        | {name: counts[key, f] for f, name in names.items()}
+        for key in material.categories
+    ]
+
+
+def report(run: TrainingRun, found: Mapping[str, Any]) -> str:
     """A page of its own, in English: it is a record, not a screen. It names categories and counts, no text."""
-    counts = Counter(r.category for r in material.dataset.rows)
-    folds = {
-        name: Counter(r.category for r in material.dataset.rows if r.fold == fold)
-        for fold, name in enumerate(("train", "calibrate", "test"))
-    }
-    rows = [(key, counts[key], *(folds[name][key] for name in folds)) for key in material.categories]
     with translation.override("en"):
-        return render_to_string(
-            "learning/validation.html",
-            {
-                "run": run,
-                "checks": checks,
-                "rows": rows,
-                "labels": len(material.dataset.rows),
-                "pool": len(material.pool_ids),
-            },
-        )
+        return render_to_string("learning/validation.html", {"run": run, "found": found})
 
 
 def _before(run: TrainingRun) -> Mapping[str, int]:

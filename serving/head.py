@@ -41,23 +41,26 @@ class HeadDelta:
 
     def to_bytes(self) -> bytes:
         """One line of JSON with the checksum of the rest, then weights and bias as little-endian float32."""
-        body = np.asarray(self.weights, dtype="<f4").tobytes() + np.asarray(self.bias, dtype="<f4").tobytes()
+        parts = [
+            np.ascontiguousarray(part, dtype="<f4").reshape(-1).view(np.uint8).data
+            for part in (self.weights, self.bias)
+        ]
         head = {
             "base": self.base,
             "number": self.number,
             "categories": list(self.categories),
             "features": len(self.weights),
             "temperature": self.temperature,
-            "crc32": zlib.crc32(body),
+            "crc32": zlib.crc32(parts[1], zlib.crc32(parts[0])),
         }
-        return json.dumps(head, sort_keys=True, ensure_ascii=False).encode() + b"\n" + body
+        return b"".join([json.dumps(head, sort_keys=True, ensure_ascii=False).encode(), b"\n", *parts])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> HeadDelta:
         """Raises CorruptBundle where a byte is missing or changed."""
         try:
-            first, _, body = data.partition(b"\n")
-            head = json.loads(first)
+            end = data.find(b"\n")
+            head, body = json.loads(data[:end] if end >= 0 else data), memoryview(data)[end + 1 :]
             if zlib.crc32(body) != head["crc32"]:
                 raise CorruptBundle("The delta was cut off or changed: its weights do not have the checksum it states.")
             table = np.frombuffer(body, dtype="<f4").reshape(head["features"] + 1, len(head["categories"]))

@@ -121,6 +121,8 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "decision": dict.fromkeys(METHODS, AGENTS),
     "explanation": dict.fromkeys(METHODS, AGENTS),
     "model-page": dict.fromkeys(METHODS, MEMBERS),
+    "run-report": dict.fromkeys(METHODS, MEMBERS),
+    "run-report-file": dict.fromkeys(METHODS, MEMBERS),
     "models-compare": dict.fromkeys(METHODS, MEMBERS),
     "model-card": {"GET": MEMBERS | key("labels:read")},
     "model-data-card": {"GET": MEMBERS | key("labels:read")},
@@ -308,7 +310,9 @@ def make_site(slug: str, name: str) -> Site:
     Alias.objects.create(project=project, name="champion", model=model)
     job = jobs.enqueue(kind="train", project_id=project.pk)
     snapshot = Snapshot.objects.create(project=project, encoder_sha="e" * 64, sha256="s" * 64, labels=1)
-    TrainingRun.objects.create(project=project, job=job, encoder_sha="e" * 64, snapshot=snapshot, model=model)
+    run = TrainingRun.objects.create(
+        project=project, job=job, encoder_sha="e" * 64, snapshot=snapshot, model=model, report=f"<p>{name}</p>"
+    )
     file = keep_file(project_id=project.pk, name=f"{name}.parquet", pieces=[name.encode()])
     made = jobs.enqueue(kind="export_labels", project_id=project.pk, params={"format": "parquet"}, exclusive=False)
     Job.objects.filter(pk=made.pk).update(result={"file": file.pk})
@@ -343,7 +347,7 @@ def make_site(slug: str, name: str) -> Site:
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
         "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold", "alias": "champion",
         "prediction_id": predicted.pk, "topic": topic.number, "act": "pin",
-        "report_id": report.pk, "chart": "drift", "kind": "csv",
+        "report_id": report.pk, "run_id": run.pk, "chart": "drift", "kind": "csv",
     }  # fmt: skip
     return Site(project, objects)
 

@@ -143,3 +143,77 @@ def _correlations(rows: pd.DataFrame) -> list[Check]:
 def _list(named: Sequence[str], what: str) -> str:
     more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
     return f"{what}: {', '.join(named[:SHOWN])}{more}" if named else ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table: what it holds, and for numbers its range (None for names)."""
+
+    name: str
+    kind: str
+    missing: int
+    distinct: int
+    low: float | None = None
+    median: float | None = None
+    mean: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Tie:
+    """How two columns go together, from 0 to 1 (Pearson's r from −1); None where one of them has a single value."""
+
+    one: str
+    other: str
+    measure: str
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """Columns with their statistics, and ties between those that mean something."""
+
+    columns: list[Column]
+    ties: list[Tie]
+
+
+NAMES, NUMBERS = ("category", "fold"), ("weight", "revision")
+
+
+def describe(rows: pd.DataFrame) -> Description:
+    """Statistics and correlations of a table with the columns of :func:`schema`; nothing of it names a row."""
+    columns = [_column(name, rows[name]) for name in rows.columns]
+    ties = [Tie("category", "fold", "Cramér's V", _cramer(rows["category"], rows["fold"]))]
+    ties += [Tie(a, b, "correlation ratio η", _ratio(rows[a], rows[b])) for a in NAMES for b in NUMBERS]
+    return Description(
+        columns, [*ties, Tie("weight", "revision", "Pearson's r", _pearson(rows["weight"], rows["revision"]))]
+    )
+
+
+def _column(name: str, values: pd.Series) -> Column:
+    numeric = name not in NAMES and pd.api.types.is_numeric_dtype(values)
+    kind, missing, distinct = str(values.dtype), int(values.isna().sum()), int(values.nunique())
+    if not numeric or values.notna().sum() == 0:
+        return Column(name, kind, missing, distinct)
+    low, median, mean, high = (
+        float(f(values)) for f in (pd.Series.min, pd.Series.median, pd.Series.mean, pd.Series.max)
+    )
+    return Column(name, kind, missing, distinct, low, median, mean, high)
+
+
+def _cramer(a: pd.Series, b: pd.Series) -> float | None:
+    table = pd.crosstab(a, b).to_numpy()
+    return float(stats.contingency.association(table, method="cramer")) if table.size and min(table.shape) > 1 else None
+
+
+def _ratio(names: pd.Series, numbers: pd.Series) -> float | None:
+    """η = √(variance between the groups / variance): 0 where all groups have the same mean, 1 where the name says the number."""
+    total = float(((numbers - numbers.mean()) ** 2).sum())
+    if names.nunique() < 2 or total <= 0.0:
+        return None
+    means = numbers.groupby(names).transform("mean")
+    return float(np.sqrt(((means - numbers.mean()) ** 2).sum() / total))
+
+
+def _pearson(a: pd.Series, b: pd.Series) -> float | None:
+    return float(a.corr(b)) if a.nunique() > 1 and b.nunique() > 1 else None

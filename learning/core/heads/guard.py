@@ -24,11 +24,19 @@ class Guard:
         self.answers = list(answers)
         self.margin = margin
         self._reference: npt.NDArray[np.bool_] | None = None
+        self._found: tuple[tuple[str, ...], npt.NDArray[np.int64]] | None = None
 
     def right(self, scores: Matrix, categories: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Which of the texts get their answer, by scores [n, K]; none where a score is not a number."""
-        expected = np.array([categories.index(a) if a in categories else -1 for a in self.answers], dtype=np.int64)
+        expected = self._positions(tuple(categories))
         return np.asarray((scores.argmax(axis=1) == expected) & np.isfinite(scores).all(axis=1))
+
+    def _positions(self, categories: tuple[str, ...]) -> npt.NDArray[np.int64]:
+        """Where the answers stand in ``categories``, −1 for what is no category; looked up once for all labels between two changes."""
+        if self._found is None or self._found[0] != categories:
+            at = {category: position for position, category in enumerate(categories)}
+            self._found = categories, np.array([at.get(answer, -1) for answer in self.answers], dtype=np.int64)
+        return self._found[1]
 
     def accept(self, right: npt.NDArray[np.bool_]) -> None:
         """Judge what follows against these answers."""
@@ -45,11 +53,11 @@ class Guard:
         return f"accuracy on {len(right)} guard texts fell from {before:.3f} to {after:.3f}, margin {self.margin:.3f}"
 
     def rename(self, renamed: Mapping[str, str]) -> None:
-        self.answers = [renamed.get(answer, answer) for answer in self.answers]
+        self.answers, self._found = [renamed.get(answer, answer) for answer in self.answers], None
 
     def drop(self, category: str) -> None:
         """Leave out the texts of a category that is no more."""
         kept = np.array([answer != category for answer in self.answers], dtype=bool)
         self.phi = self.phi[kept]
         self._reference = None if self._reference is None else self._reference[kept]
-        self.answers = [answer for answer in self.answers if answer != category]
+        self.answers, self._found = [answer for answer in self.answers if answer != category], None

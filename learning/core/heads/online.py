@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import blas, cho_solve, lapack
 
-from learning.core.heads.ridge import PENDING, Matrix, RidgeStatistics
+from learning.core.heads.ridge import Matrix, RidgeStatistics
 
 Singles = npt.NDArray[np.float32]
+FOLD = 32  # rank-one terms of the inverse that are collected: more make each product with it dearer
 
 
 class OnlineRidge:
@@ -93,9 +94,7 @@ class OnlineRidge:
 
     def drift(self) -> float:
         """Largest entry of the residual (G + λI)W − C, relative to the largest of C: 0 for the exact solution."""
-        return float(
-            np.abs(self._residual()).max(initial=0.0) / max(np.abs(self.statistics.cross).max(initial=0.0), 1e-300)
-        )
+        return self._relative(self._residual())
 
     def refit(self) -> None:
         """Inverse and weights from the statistics, O(m³)."""
@@ -105,8 +104,8 @@ class OnlineRidge:
         if info:
             raise np.linalg.LinAlgError(f"λ = {self.lam} is too small for these labels")
         self._inverse = np.asfortranarray(inverse)
-        self._columns: Matrix = np.zeros((self.statistics.width, PENDING), order="F")
-        self._signs: Matrix = np.zeros(PENDING)
+        self._columns: Matrix = np.zeros((self.statistics.width, FOLD), order="F")
+        self._signs: Matrix = np.zeros(FOLD)
         self._pending = 0
         self.refits += 1
         self._score_watched()
@@ -136,7 +135,7 @@ class OnlineRidge:
         self._columns[:, self._pending] = k * np.sqrt(abs(v) / denominator)
         self._signs[self._pending] = -np.sign(v)
         self._pending += 1
-        if self._pending == PENDING:
+        if self._pending == FOLD:
             self._fold()
         return True
 
@@ -155,6 +154,10 @@ class OnlineRidge:
                 self._inverse = blas.dsyrk(sign, chosen, beta=1.0, c=self._inverse, lower=1, overwrite_c=1)
         self._pending = 0
 
+    def _relative(self, residual: Matrix) -> float:
+        largest = max(float(np.abs(self.statistics.cross).max(initial=0.0)), 1e-300)
+        return float(np.abs(residual).max(initial=0.0)) / largest
+
     def _residual(self) -> Matrix:
         left = self.statistics.gram_times(self.weights) + self.lam * self.weights
         return np.asarray(left - self.statistics.cross, dtype=np.float64)
@@ -166,11 +169,13 @@ class OnlineRidge:
 
     def _repair(self) -> None:
         self._fold()
-        self.largest_drift = max(self.largest_drift, self.drift())
-        residual = np.asfortranarray(self._residual())
-        self.weights -= np.asarray(blas.dsymm(1.0, self._inverse, residual, lower=1))
+        residual = self._residual()
+        drift = self._relative(residual)
+        self.largest_drift = max(self.largest_drift, drift)
+        self.weights -= np.asarray(blas.dsymm(1.0, self._inverse, np.asfortranarray(residual), lower=1))
         self._score_watched()
-        if self.drift() > self.tolerance:
+        # A residual is a product with all of G: where nothing was wrong before, refining has not made it so.
+        if drift > self.tolerance and self.drift() > self.tolerance:
             self.refit()
 
     def _score_watched(self) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.linalg import blas, cho_factor, cho_solve
 
 Matrix = npt.NDArray[np.float64]
-PENDING = 32  # single rows wait for so many before they are folded into G by one product
+PENDING = 128  # single rows wait for so many before they are folded into G by one product
 
 
 class RidgeStatistics:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import f_oneway
 
-from learning.core.dataset_checks import Check, check_labels
+from learning.core.dataset_checks import Check, check_labels, describe
 
 KEYS = ["refund", "delivery", "fraud"]
 
@@ -111,3 +112,29 @@ def test_categories_that_moved_since_the_last_snapshot_are_remarked() -> None:
 
 def test_no_labels_at_all_are_no_error() -> None:
     assert failed(rows(0), units(0)) == []
+
+
+def test_a_description_gives_ranges_and_ties_as_other_ways_of_counting_do() -> None:
+    table = rows()
+    table["weight"] = table["category"].map({"refund": 0.5, "delivery": 0.9, "fraud": 1.5})
+    table["revision"] = np.arange(1, len(table) + 1)
+    told = describe(table)
+    columns = {c.name: c for c in told.columns}
+    weight = columns["weight"]
+    assert (weight.low, weight.high, weight.distinct, weight.missing) == (0.5, 1.5, 3, 0)
+    assert weight.mean == pytest.approx(sum(table["weight"]) / len(table))
+    assert columns["inquiry"].mean is None
+    assert columns["fold"].mean is None, "a fold is a name, its mean says nothing"
+    ties = {(t.one, t.other): t.value for t in told.ties}
+    assert ties["category", "weight"] == pytest.approx(1.0), "the category says the weight"
+    assert ties["weight", "revision"] == pytest.approx(np.corrcoef(table["weight"], table["revision"])[0, 1])
+    # η² is the share of variance that a one-way analysis explains.
+    groups = [part["revision"].to_numpy() for _, part in table.groupby("category")]
+    f = f_oneway(*groups).statistic
+    explained = f * (len(groups) - 1) / (f * (len(groups) - 1) + len(table) - len(groups))
+    assert ties["category", "revision"] == pytest.approx(np.sqrt(explained))
+
+
+def test_columns_of_a_single_value_are_tied_to_nothing() -> None:
+    told = describe(rows().assign(category="refund"))
+    assert all(t.value is None for t in told.ties)
