@@ -15,6 +15,7 @@ from django.utils.http import urlsafe_base64_encode
 from playwright.sync_api import Page
 
 from feedback.models import Project, User
+from learning.models import TrainingRun
 from tests.browser import drift_scene, scene
 from tests.browser.conftest import NARROW, WIDE
 
@@ -62,6 +63,7 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "simulation": ("annotator", "/p/shop/drift/simulation", ".chart"),
     "models": ("lead", "/p/shop/models", ".trial .chart"),
     "model": ("lead", "/p/shop/models/1", ".lineage svg"),
+    "labels-of-run": ("lead", "/p/shop/runs/RUN/labels", "#folds"),
     "models-compare": ("lead", "/p/shop/models/compare", ".sides"),
     "topics": ("lead", "/p/shop/topics", "#map[data-draws]"),
     "topic": ("lead", "/p/shop/topics/3", ".bars"),
@@ -87,6 +89,8 @@ def address(path: str, project: Project) -> str:
         newcomer = User.objects.create_user(f"newcomer-{User.objects.count()}")
         parts = urlsafe_base64_encode(force_bytes(newcomer.pk)), default_token_generator.make_token(newcomer)
         return path.replace("LINK", "/".join(parts) + "/")
+    if "RUN" in path:
+        return path.replace("RUN", str(TrainingRun.objects.latest("pk").pk))
     return path.replace("FIRST", str(scene.category(project, "refund").pk))
 
 
