@@ -46,8 +46,9 @@ class Guard:
         """Why these answers must not be served: accuracy fell by more than the margin, and not by chance (95 %)."""
         if self._reference is None or not len(right):
             return ""
-        change = paired_difference(right, self._reference)
-        if -change.estimate <= self.margin or change.high >= 0:
+        if (int(self._reference.sum()) - int(right.sum())) / len(right) <= self.margin:
+            return ""  # as after almost every label: what chance allows need not be worked out
+        if paired_difference(right, self._reference).high >= 0:
             return ""
         before, after = self._reference.mean(), right.mean()
         return f"accuracy on {len(right)} guard texts fell from {before:.3f} to {after:.3f}, margin {self.margin:.3f}"
