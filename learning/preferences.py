@@ -3,7 +3,8 @@
 A vote belongs to one shown reply. The strongest signal speaks for it: a thumb, else a rating, else asking the same again
 (against it), else clicks and dwell beyond what is usual in its category. Only events that the app's server sent or that a
 signed customer made count; what an anonymous page sends is never a preference. An agent who sent another reply of the
-catalog than the one that was shown makes a comparison; one who wrote a new text votes against what was shown.
+catalog than the one that was shown makes a comparison; one who wrote a new text votes against what was shown. Annotators
+who compared two replies to an inquiry make comparisons too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from django.db import connection
 from feedback.models import Reply
 from feedback.services import fold_scores
 from labeling.case_models import CaseFinding, FindingKind
+from labeling.models import ComparisonAnswer
 from learning.core.preference.evidence import Votes, numbered
-from learning.core.preference.pairs import Pairs, pairs_from_replacements
+from learning.core.preference.pairs import Pairs, pairs_from_comparisons, pairs_from_replacements
 from learning.core.preference.signals import SignalWeights, asked_again, from_engagement
 from serving.engine import from_bytes
 
@@ -89,6 +91,8 @@ def collect(*, project_id: int, encoder_sha: str, replies: tuple[int, ...]) -> S
     again = _again([r[5] for r in rows], time, x)
     up, weights = _signals(rows, again)
     comparisons, judged = _corrections(rows, replies, project_id)
+    compared = _compared(rows, replies, project_id)
+    comparisons = compared if comparisons is None else comparisons if compared is None else comparisons + compared
     up[judged], weights[judged] = 0.0, 1.0
     voted = np.flatnonzero(weights > 0)
     trusted = np.isin(voted, judged)
@@ -158,6 +162,22 @@ def _corrections(
             rejected.append(at[inquiry])
     pairs = pairs_from_replacements(*np.array(sent, dtype=np.int64).T) if sent else None
     return pairs, np.array(sorted(set(rejected)), dtype=np.int64)
+
+
+# What an annotator said of a stored pair, in the words of `pairs_from_comparisons`.
+_SAID = {"first": "a", "second": "b", "tie": "tie", "neither": "neither"}
+
+
+def _compared(rows: list[Any], replies: tuple[int, ...], project_id: int) -> Pairs | None:
+    """Annotators' comparisons that count, each answer by itself: where people differ, so does the evidence."""
+    at, place = {r[0]: n for n, r in enumerate(rows)}, {reply: n for n, reply in enumerate(replies)}
+    given = ComparisonAnswer.objects.filter(comparison__project_id=project_id, slot__isnull=False).order_by("pk")
+    said = given.values_list("comparison__inquiry_id", "comparison__first_id", "comparison__second_id", "verdict")
+    known = [(at[i], place[a], place[b], _SAID[v]) for i, a, b, v in said if i in at and a in place and b in place]
+    if not known:
+        return None
+    inquiry, first, second, verdict = zip(*known, strict=True)
+    return pairs_from_comparisons(np.array(inquiry), np.array(first), np.array(second), list(verdict))
 
 
 def _voter(row: Any, *, agent: bool) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from learning import cards_api, drift_api, drift_pages, model_pages, topic_pages, topics_api, views
+from learning import cards_api, comparisons_api, drift_api, drift_pages, model_pages, topic_pages, topics_api, views
 
 endpoints: list[URLPattern | URLResolver] = [
+    path("comparisons", comparisons_api.Comparisons.as_view(), name="comparisons"),
     path("drift", drift_api.DriftReports.as_view(), name="drift-reports"),
     path("drift/<int:report_id>", drift_api.OneDriftReport.as_view(), name="drift-report"),
     path("drift/verdicts", drift_api.Verdicts.as_view(), name="drift-verdicts"),

@@ -117,4 +117,5 @@ def _channel(evidence: Evidence, config: TrainingConfig) -> Channel:
         evidence.replies,
         evidence.reference.folded(),
         config.learning.channel,
+        evidence.comparisons,
     )
