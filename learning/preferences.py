@@ -41,7 +41,8 @@ SELECT s.inquiry_id, s.reply_id, s.propensity, s.candidates, extract(epoch FROM 
         WHERE v.inquiry_id = s.inquiry_id AND v.weight = 1 AND v.kind IN ('thumbs', 'rating')),
     (SELECT min(v.weight) FROM feedback_event v
         WHERE v.inquiry_id = s.inquiry_id AND v.kind IN ('click', 'dwell', 'scroll')),
-    EXISTS (SELECT FROM labeling_escalation x WHERE x.inquiry_id = s.inquiry_id), p.rating_min, p.rating_max
+    EXISTS (SELECT FROM labeling_escalation x WHERE x.inquiry_id = s.inquiry_id), p.rating_min, p.rating_max,
+    EXISTS (SELECT FROM feedback_event v WHERE v.inquiry_id = s.inquiry_id AND v.weight = 1 AND v.kind = 'click')
 FROM serving_replyshown s JOIN feedback_inquiry i ON i.id = s.inquiry_id
 JOIN feedback_project p ON p.id = i.project_id
 JOIN serving_embedding e ON e.inquiry_id = s.inquiry_id AND e.encoder_sha = %s
@@ -54,7 +55,8 @@ WHERE i.project_id = %s ORDER BY s.shown_at DESC, s.inquiry_id LIMIT %s
 class Showings:
     """What was shown, newest first, one row per inquiry; replies are numbered by their place in ``replies``.
 
-    ``x`` [n, d], ``logged`` [n, R] (probability of each candidate), ``escalated`` and ``again`` [n] what went wrong after.
+    ``x`` [n, d], ``logged`` [n, R] (probability of each candidate), ``escalated`` and ``again`` [n] what went wrong after,
+    ``rewarded`` [n] whether it was clicked or praised.
     ``votes`` and their ``weights`` [v] are what was said of them, by ``voters``; ``groups`` [v] are for the report.
     """
 
@@ -65,6 +67,7 @@ class Showings:
     logged: npt.NDArray[np.float64]
     escalated: npt.NDArray[np.bool_]
     again: npt.NDArray[np.bool_]
+    rewarded: npt.NDArray[np.bool_]
     votes: Votes
     weights: npt.NDArray[np.float64]
     voters: tuple[str, ...]
@@ -108,7 +111,8 @@ def collect(*, project_id: int, encoder_sha: str, replies: tuple[int, ...]) -> S
     }  # fmt: skip
     sha = hashlib.sha256(msgspec.json.encode([[str(rows[n][0]), rows[n][1], float(up[n])] for n in voted])).hexdigest()
     return Showings(
-        replies, x, shown, propensity, logged, np.array([bool(r[15]) for r in rows], dtype=bool), again, votes,
+        replies, x, shown, propensity, logged, np.array([bool(r[15]) for r in rows], dtype=bool), again,
+        np.array([bool(r[18]) or bool(r[11] and r[11] > 0) for r in rows], dtype=bool), votes,
         weights[voted], tuple(sorted(set(names))), groups, comparisons, sha,
     )  # fmt: skip
 
