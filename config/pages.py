@@ -46,7 +46,7 @@ WITHIN = {
     "service-level": "categories", "guideline-proposals": "categories", "category-guideline": "categories",
     "keys": "categories", "audit": "categories", "webhook-list": "categories", "webhook-action": "categories",
     "exchange": "categories", "exchange-import": "categories", "exchange-export": "categories",
-    "exchange-faults": "categories", "my-work": "desk", "compare": "desk",
+    "exchange-faults": "categories", "my-work": "desk", "compare": "desk", "replies": "categories",
     "rollout-settings": "model-versions", "model-page": "model-versions", "models-compare": "model-versions",
     "drift-settings": "drift", "drift-simulation": "drift", "topic-page": "topic-map",
 }  # fmt: skip

@@ -235,9 +235,14 @@ def status(*, project_id: int, annotator_id: int) -> dict[str, int]:
         annotator_id=annotator_id, comparison__project_id=project_id, created_at__gte=today
     )
     return {
-        "waiting": ComparisonSlot.objects.filter(project_id=project_id, state="open").count(),
+        "waiting": waiting(project_id=project_id),
         "today": own.exclude(verdict=Verdict.SKIP).count(),
     }
+
+
+def waiting(*, project_id: int) -> int:
+    """Answers that are still wanted and that nobody is giving at this moment."""
+    return ComparisonSlot.objects.filter(project_id=project_id, state="open").count()
 
 
 def progress(*, project_id: int) -> dict[str, Any]:
