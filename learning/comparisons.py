@@ -7,7 +7,6 @@ value is divided by one more than how often it was asked.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from labeling import comparing
 from labeling.models import Comparison
 from serving import policies
 from serving.engine import from_bytes
-from serving.models import PolicyStage, PolicyVersion, ReplyShown
+from serving.models import Embedding, PolicyStage, PolicyVersion, ReplyShown
 from serving.policy import ServedPolicy
 
 KIND = "compare_replies"
@@ -93,16 +92,14 @@ def _serving(project_id: int) -> list[PolicyVersion]:
 def _doubts(project_id: int, version: PolicyVersion) -> list[Doubt]:
     policy = ServedPolicy.load(policies.open_bundle(version))
     active = set(Reply.objects.filter(project=project_id, active=True).values_list("pk", flat=True))
-    rows = (
-        ReplyShown.objects.filter(
-            policy__project=project_id, policy__encoder_sha=version.encoder_sha, inquiry__comparisons=None,
-            inquiry__embedding__encoder_sha=version.encoder_sha,
-        )
-        .order_by("-shown_at")
-        .values_list("inquiry_id", "candidates", "inquiry__embedding__vector")[:RECENT]
-    )  # fmt: skip
-    found = [_doubt(policy, inquiry, candidates, vector, active) for inquiry, candidates, vector in rows]
-    return list(itertools.filterfalse(lambda d: d is None, found))  # type: ignore[arg-type]
+    shown = ReplyShown.objects.filter(
+        policy__project=project_id, policy__encoder_sha=version.encoder_sha, inquiry__comparisons=None
+    )
+    rows = list(shown.order_by("-shown_at").values_list("inquiry_id", "candidates")[:RECENT])
+    read = Embedding.objects.filter(inquiry__in=[r[0] for r in rows], encoder_sha=version.encoder_sha)
+    vectors = dict(read.values_list("inquiry_id", "vector"))
+    found = (_doubt(policy, i, candidates, vectors[i], active) for i, candidates in rows if i in vectors)
+    return [d for d in found if d is not None]
 
 
 def _doubt(

@@ -44,6 +44,7 @@ def busy(shop: Project, people: dict[str, User]) -> Project:
     scene.make_webhooks(shop)
     scene.make_topics(shop, people["lead"])
     drift_scene.watch(shop)
+    scene.compare_replies(shop)
     return shop
 
 
@@ -54,6 +55,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "my-work": ("annotator", "/p/shop/my-work", "main h1"),
     "preferences": ("annotator", "/preferences", "main form"),
     "not-allowed": ("annotator", "/p/shop/cases", "h1"),
+    "compare": ("annotator", "/p/shop/compare", "#desk[data-state=working]"),
+    "replies": ("lead", "/p/shop/replies", ".reply-row"),
     "adjudication": ("expert", "/p/shop/adjudicate", "#desk[data-state=working]"),
     "escalations": ("agent", "/p/shop/cases", ".shares"),
     "case-resolved": ("agent", "/p/shop/cases?view=resolved", ".said-by.person"),
