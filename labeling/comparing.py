@@ -66,9 +66,17 @@ def open_comparisons(*, project_id: int, wanted: Iterable[Wanted], overlap: int 
         raise invalid("overlap", "A comparison is asked of 1 to 10 people.")
     made = 0
     with transaction.atomic():
+        _drop_outdated(project_id)
         for one in wanted:
             made += _open(project, one, overlap)
     return made
+
+
+def _drop_outdated(project_id: int) -> None:
+    """Pairs that nobody has begun and that name a retired reply teach nothing any more."""
+    waiting = Comparison.objects.filter(project=project_id, settled_at=None, answers=None)
+    retired = waiting.filter(Q(first__active=False) | Q(second__active=False))
+    retired.exclude(slots__state="leased").delete()
 
 
 def _open(project: Project, wanted: Wanted, overlap: int) -> bool:

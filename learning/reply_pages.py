@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 
 from feedback import administration
 from feedback.administration import gaps_of, stray_braces
-from feedback.forms import ReplyForm
+from feedback.forms import ReplyForm, mark_faults
 from feedback.models import Category, Inquiry, Reply
 from feedback.problems import Problem
 from feedback.visits import LEADS, Visitor, page
@@ -45,12 +45,13 @@ class WriteForm(ReplyForm):
     field_order = ("category", "locale", "text", "expires_on", "slot")
 
     def __init__(self, who: Visitor, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        forms.Form.__init__(self, *args, **kwargs)
         field = self.fields["category"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = Category.objects.filter(project=who.project, archived_at=None)
         language = get_language() or "en"
-        field.label_from_instance = lambda c: c.name_in(language)  # type: ignore[method-assign]
+        field.label_from_instance = lambda c: str(c.name_in(language))  # type: ignore[method-assign,assignment]
+        mark_faults(self)  # checks a bound form, which needs to know the categories
 
     def clean_text(self) -> str:
         text = str(self.cleaned_data["text"])

@@ -33,7 +33,7 @@ from labeling import services as labeling_services
 from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
-from labeling.models import Annotation, LabelTask, TaskKind
+from labeling.models import Annotation, ComparisonAnswer, LabelTask, TaskKind
 from learning.models import DriftReference, DriftReport, Snapshot, Topic, TopicMember, TrainingRun
 from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
@@ -442,6 +442,9 @@ def make_matrix() -> Matrix:
             token=TOKEN,
             extra=True,
         )  # so that there is something to take back
+        ComparisonAnswer.objects.create(
+            comparison_id=own.objects["comparison_id"], annotator=person, verdict="skip", swapped=False, token=TOKEN
+        )
     people |= {
         "none": User.objects.create(username="none"),
         "superuser": User.objects.create(username="root", is_superuser=True),

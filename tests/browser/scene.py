@@ -31,16 +31,13 @@ from feedback.models import (
 )
 from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
 from feedback.services import add_categories as services_add
-from labeling import case_resolving, comparing, escalations, queue, services
+from labeling import case_resolving, escalations, queue, services
 from labeling.escalations import Hand
 from labeling.models import Annotation, Escalation, LabelTask, SlotRole, TaskKind
 from learning.models import RunState, Snapshot, Topic, TopicMember, TopicRun, TrainingRun
 from serving.models import (
     DecisionRecord,
     ModelVersion,
-    PolicyTrial,
-    PolicyVersion,
-    ReplyShown,
     Rollout,
     RolloutEvidence,
     Stage,
@@ -445,56 +442,3 @@ def _fill_topic(topic: Topic, text: str, at: tuple[float, float], draw: random.R
                      x=draw.gauss(at[0], 0.42), y=draw.gauss(at[1], 0.42), distance=draw.random() / 2) for e in events]
     )  # fmt: skip
     Topic.objects.filter(pk=topic.pk).update(representatives=[m.pk for m in members[:4]])
-
-
-def compare_replies(project: Project, n: int = 3) -> list[int]:
-    """Pairs of replies that wait to be compared, the policy that chose among them, and one on trial; the pairs' ids."""
-    refund = category(project, "refund")
-    first = refund.replies.get(active=True, locale="en")
-    second = add_reply(
-        category_id=refund.pk, locale="en", slot=2, text="Your refund for {order} is under way.",
-        expires_at=timezone.now() + timedelta(days=40),
-    )  # fmt: skip
-    gain = {"value": 0.061, "low": 0.022, "high": 0.1, "effective": 310.0}
-    stopped = {
-        "name": "reward hacking",
-        "passed": False,
-        "value": 0.2,
-        "threshold": 0.0,
-        "detail": "reply 2 wins thumbs",
-    }
-    common = {
-        "project": project,
-        "encoder_sha": "e" * 64,
-        "manifest_sha": "m" * 64,
-        "kind": "reply-policy",
-        "replies": 2,
-    }
-    policy, tried = (
-        PolicyVersion.objects.create(number=k, stage=stage, exploration=0.1, metrics={"votes": 420, "gain": gain}, gates=gates, **common)
-        for k, stage, gates in ((1, "production", []), (2, "staging", []))
-    )  # fmt: skip
-    PolicyVersion.objects.create(number=3, stage="rejected", exploration=0.1, gates=[stopped], **common)
-    PolicyTrial.objects.create(
-        project=project,
-        encoder_sha="e" * 64,
-        candidate=tried,
-        control=policy,
-        plan=[10, 50, 100],
-        salt="s",
-        customers=61,
-    )
-    made = []
-    for i in range(n):
-        inquiry = inquire(project, f"I was charged twice for order {i}. When do I get my money back?", waiting=False)
-        ReplyShown.objects.create(
-            inquiry=inquiry,
-            policy=policy,
-            reply=first,
-            propensity=0.6,
-            candidates={str(first.pk): 0.6, str(second.pk): 0.4},
-        )
-        pair = comparing.Wanted(inquiry.pk, (first.pk, second.pk), 1 - i / 10, {"rule": "close"})
-        comparing.open_comparisons(project_id=project.pk, wanted=[pair])
-        made.append(inquiry.comparisons.get().pk)
-    return made

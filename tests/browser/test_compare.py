@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from feedback.models import Project, Reply, User
 from labeling import comparing
 from labeling.models import Comparison, ComparisonAnswer, ComparisonSlot
-from tests.browser import scene
+from tests.browser import reply_scene
 from tests.browser.test_desk import eventually
 
 Visit = Callable[..., Any]
@@ -30,7 +30,7 @@ def wait_for(page: Page, pair: int) -> None:
 def test_three_pairs_by_keyboard_alone_and_one_taken_back(shop: Project, people: dict[str, User], visit: Visit) -> None:
     shop.overlap = 1
     shop.save()
-    one, two, three = scene.compare_replies(shop)
+    one, two, three = reply_scene.compare_replies(shop)
     annotator = people["annotator"]
     page = open_page(visit, annotator)
     press = page.keyboard.press
@@ -71,7 +71,7 @@ def test_three_pairs_by_keyboard_alone_and_one_taken_back(shop: Project, people:
 def test_an_answer_without_a_connection_is_kept_and_sent_later(
     shop: Project, people: dict[str, User], visit: Visit
 ) -> None:
-    one, two, _ = scene.compare_replies(shop)
+    one, two, _ = reply_scene.compare_replies(shop)
     window = visit(people["annotator"])
     page = window.go(COMPARE)
     wait_for(page, one)
@@ -86,7 +86,7 @@ def test_an_answer_without_a_connection_is_kept_and_sent_later(
 
 
 def test_a_page_that_is_closed_gives_its_pair_back(shop: Project, people: dict[str, User], visit: Visit) -> None:
-    one, _, _ = scene.compare_replies(shop)
+    one, _, _ = reply_scene.compare_replies(shop)
     page = open_page(visit, people["annotator"])
     wait_for(page, one)
     page.goto("about:blank")
@@ -96,7 +96,7 @@ def test_a_page_that_is_closed_gives_its_pair_back(shop: Project, people: dict[s
 def test_a_lead_asks_for_comparisons_and_writes_a_version_that_expires(
     shop: Project, people: dict[str, User], visit: Visit
 ) -> None:
-    scene.compare_replies(shop)
+    reply_scene.compare_replies(shop)
     page = visit(people["lead"]).go("/p/shop/replies")
     row = page.locator(".reply-row").filter(has_text="Reply 2, version 1")
     row.locator("textarea").fill("Your refund is under way.")

@@ -15,7 +15,7 @@ from django.utils.http import urlsafe_base64_encode
 from playwright.sync_api import Page
 
 from feedback.models import Project, User
-from tests.browser import drift_scene, scene
+from tests.browser import drift_scene, reply_scene, scene
 from tests.browser.conftest import NARROW, WIDE
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -44,7 +44,7 @@ def busy(shop: Project, people: dict[str, User]) -> Project:
     scene.make_webhooks(shop)
     scene.make_topics(shop, people["lead"])
     drift_scene.watch(shop)
-    scene.compare_replies(shop)
+    reply_scene.compare_replies(shop)
     return shop
 
 

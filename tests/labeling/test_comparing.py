@@ -241,3 +241,15 @@ def test_people_who_ask_at_once_never_get_the_same_slot(project: Project) -> Non
     assert len({g.slot_id for g in leases}) == len(leases) == 6
     assert Slot.objects.count() == 0
     assert Membership.objects.count() == 8
+
+
+def test_a_pair_whose_reply_was_retired_is_asked_no_longer_unless_somebody_has_begun(
+    project: Project, annotator: User
+) -> None:
+    begun, waiting = make_pair(project, "one", value=0.9), make_pair(project, "two", value=0.1)
+    lease = take(project, annotator)
+    assert lease.task_id == begun.pk
+    Reply.objects.filter(pk=begun.first_id).update(active=False)
+    comparing.open_comparisons(project_id=project.pk, wanted=[])
+    assert list(Comparison.objects.all()) == [begun]
+    assert waiting.pk != begun.pk
