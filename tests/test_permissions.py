@@ -281,8 +281,8 @@ EVERY = sorted(endpoints(), key=lambda e: e.route)
 BACK_OFFICE = [e for e in EVERY if e.route.startswith("admin/")]
 ENDPOINTS = [e for e in EVERY if not e.route.startswith("admin/")]
 WITH_OBJECT = [
-    e for e in ENDPOINTS if set(e.parameters) - {"slug", "chart", "kind"} and e.name not in WITHOUT_PROJECT
-]  # every project has the same charts
+    e for e in ENDPOINTS if set(e.parameters) - {"slug", "chart", "kind", "act"} and e.name not in WITHOUT_PROJECT
+]  # every project has the same charts and acts
 
 
 @dataclass(frozen=True)
