@@ -40,6 +40,11 @@ app.conf.beat_schedule = {
         "options": {"expires": 120},
     },
     "look at rollouts": {"task": "serving.advance_rollouts", "schedule": 30.0, "options": {"expires": 60}},
+    "look at policies on trial": {
+        "task": "serving.look_at_policy_trials",
+        "schedule": 300.0,
+        "options": {"expires": 600},
+    },
     "distill encoders where texts have come": {
         "task": "learning.schedule_students",
         "schedule": 3600.0,

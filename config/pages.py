@@ -19,7 +19,7 @@ from rest_framework.throttling import BaseThrottle
 from config import attempts
 from feedback.models import Membership, Role, User
 from labeling.access import AGENTS, EVERYBODY, LABELERS, LEADS
-from labeling.shortcuts import ACTIONS, BOTH, CASES, DESK, Shortcuts
+from labeling.shortcuts import ACTIONS, BOTH, CASES, COMPARE, DESK, Shortcuts
 
 # The page each role starts on, the role that oversees most first.
 STARTS = (
@@ -46,7 +46,7 @@ WITHIN = {
     "service-level": "categories", "guideline-proposals": "categories", "category-guideline": "categories",
     "keys": "categories", "audit": "categories", "webhook-list": "categories", "webhook-action": "categories",
     "exchange": "categories", "exchange-import": "categories", "exchange-export": "categories",
-    "exchange-faults": "categories", "my-work": "desk",
+    "exchange-faults": "categories", "my-work": "desk", "compare": "desk", "replies": "categories",
     "rollout-settings": "model-versions", "model-page": "model-versions", "models-compare": "model-versions",
     "drift-settings": "drift", "drift-simulation": "drift", "topic-page": "topic-map",
 }  # fmt: skip
@@ -167,6 +167,7 @@ DENSITIES = {"comfortable": gettext_lazy("Comfortable"), "compact": gettext_lazy
 KEY_PAGES = (
     (DESK, gettext_lazy("Labeling and adjudication")),
     (CASES, gettext_lazy("Escalations")),
+    (COMPARE, gettext_lazy("Comparing replies")),
     (BOTH, gettext_lazy("Both")),
 )
 

@@ -6,6 +6,8 @@ first is overwritten.
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -77,20 +79,60 @@ def move_category(*, project_id: int, category_id: int, by: int) -> None:
         Project.objects.filter(pk=project_id).update(revision=F("revision") + 1)
 
 
-def write_reply(*, project_id: int, category_id: int, locale: str, text: str, slot: int | None = None) -> Reply:
-    """A new prepared reply, or with `slot` a new version of one."""
+def write_reply(
+    *,
+    project_id: int,
+    category_id: int,
+    locale: str,
+    text: str,
+    slot: int | None = None,
+    expires_at: datetime | None = None,
+) -> Reply:
+    """A new prepared reply, or with `slot` a new version of one; from `expires_at` on it is offered no longer.
+
+    422 where the text has braces that are no gap: a customer would read them as they stand.
+    """
     with transaction.atomic():
         category = Category.objects.select_for_update().filter(pk=category_id, project_id=project_id).first()
         if category is None:
             raise not_found("category")
         if fault := fault_in(text):
             raise invalid("text", f"The reply {fault}.")
+        if wrong := stray_braces(text):
+            raise invalid(
+                "text", f"{wrong} is no gap: write a gap as {{order}}, in small letters, digits and underscores."
+            )
+        if expires_at is not None and expires_at <= timezone.now():
+            raise invalid("expires_at", "The reply would have expired already.")
         if slot is None:
             used = (
                 Reply.objects.filter(category=category, locale=locale).order_by("-slot").values_list("slot", flat=True)
             )
             slot = (used.first() or 0) + 1
-        return add_reply(category_id=category.pk, locale=locale, text=text, slot=slot)
+        return add_reply(category_id=category.pk, locale=locale, text=text, slot=slot, expires_at=expires_at)
+
+
+_GAP = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
+
+
+def gaps_of(text: str) -> list[str]:
+    """Names of the gaps of a reply, each once, in their order.
+
+    >>> gaps_of("Dear {customer}, order {order} of {customer}")
+    ['customer', 'order']
+    """
+    return list(dict.fromkeys(_GAP.findall(text)))
+
+
+def stray_braces(text: str) -> str:
+    """The first piece with a brace that belongs to no gap, "" where there is none.
+
+    >>> stray_braces("Order {Order No} is on its way."), stray_braces("Order {order}")
+    ('{Order No}', '')
+    """
+    left = _GAP.sub("", text)
+    found = re.search(r"\{[^{}\n]{0,40}\}?|\}", left)
+    return found[0] if found else ""
 
 
 def retire_reply(*, project_id: int, reply_id: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -146,7 +147,7 @@ def add_categories(*, project_id: int, categories: Sequence[dict[str, Any]]) -> 
     return rows
 
 
-def add_reply(*, category_id: int, locale: str, text: str, slot: int = 1) -> Reply:
+def add_reply(*, category_id: int, locale: str, text: str, slot: int = 1, expires_at: datetime | None = None) -> Reply:
     """Give a category its reply in a locale; an earlier one in the same place becomes an old version."""
     with transaction.atomic():
         category = Category.objects.select_for_update().get(pk=category_id)
@@ -154,8 +155,9 @@ def add_reply(*, category_id: int, locale: str, text: str, slot: int = 1) -> Rep
         version = same.count() + 1
         same.filter(active=True).update(active=False)
         reply = Reply.objects.create(
-            project_id=category.project_id, category=category, locale=locale, slot=slot, version=version, text=text
-        )
+            project_id=category.project_id, category=category, locale=locale, slot=slot, version=version, text=text,
+            expires_at=expires_at,
+        )  # fmt: skip
         touch_project(project_id=category.project_id)
     return reply
 

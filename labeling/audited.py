@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from feedback.audit import DELETE, UPDATE, Recorded, record
-from labeling.models import Annotation, Escalation, GoldItem, Guideline, Label, LabelTask, Qualification
+from labeling.models import (
+    Annotation,
+    ComparisonAnswer,
+    Escalation,
+    GoldItem,
+    Guideline,
+    Label,
+    LabelTask,
+    Qualification,
+)
 
+_COMPARISONS_PROJECT = "(SELECT c.project_id FROM labeling_comparison c WHERE c.id = {row}.comparison_id)"
 _TASKS_PROJECT = "(SELECT t.project_id FROM labeling_labeltask t WHERE t.id = {row}.task_id)"
 
 
@@ -18,6 +28,10 @@ def register() -> None:
             ("task_id", "annotator_id", "category_id", "role", "extra", "saw_suggestion"),
             project=_TASKS_PROJECT,
         ),
+    )
+    record(
+        ComparisonAnswer,
+        Recorded("comparison", ("comparison_id", "annotator_id", "verdict"), project=_COMPARISONS_PROJECT),
     )
     record(Label, Recorded("label", ("inquiry_id", "category_id", "source", "saw_suggestion")))
     record(

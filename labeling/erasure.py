@@ -6,7 +6,7 @@ from django.db import transaction
 
 from feedback.erasure import inquiries_of
 from labeling.exchange.files import forget_files
-from labeling.models import Annotation, Escalation, Label, LabelTask
+from labeling.models import Annotation, Comparison, Escalation, Label, LabelTask
 from labeling.services import withdraw_label
 
 
@@ -26,7 +26,9 @@ def erase(*, project_id: int, customer: str) -> dict[str, int]:
             "labels": labels.count(), "tasks": tasks.count(), "escalations": escalations.count(),
             "annotations": Annotation.objects.filter(task__in=tasks).count(),
         }  # fmt: skip
-        for rows in (labels, tasks, escalations):
+        comparisons = Comparison.objects.filter(inquiry__in=inquiries)
+        counts["comparisons"] = comparisons.count()
+        for rows in (labels, tasks, escalations, comparisons):
             rows.delete()
         counts["files"] = forget_files(project_id=project_id) if inquiries else 0
     return counts

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-_OPEN: LiteralString = "project_id = %(project)s AND role = %(role)s AND state = 'open'"
 _SAME_LANE: LiteralString = "s.language = l.language AND s.skill = l.skill AND s.barred = l.barred"
 
 # `OFFSET 0` keeps the planner from turning the conditions into joins, which would read all that a person has ever answered.
-CLAIM: LiteralString = """
+_CLAIM: LiteralString = """
 WITH RECURSIVE lane AS (
-    (SELECT language, skill, barred FROM labeling_slot WHERE <open> ORDER BY language, skill, barred LIMIT 1)
+    (SELECT language, skill, barred FROM <slots> WHERE <open> ORDER BY language, skill, barred LIMIT 1)
     UNION ALL
     SELECT n.language, n.skill, n.barred FROM lane l CROSS JOIN LATERAL (
-        SELECT s.language, s.skill, s.barred FROM labeling_slot s
+        SELECT s.language, s.skill, s.barred FROM <slots> s
         WHERE <open> AND (s.language, s.skill, s.barred) > (l.language, l.skill, l.barred)
         ORDER BY s.language, s.skill, s.barred LIMIT 1) n
 ), may AS (
@@ -30,30 +29,56 @@ WITH RECURSIVE lane AS (
     FROM labeling_qualification WHERE project_id = %(project)s AND annotator_id = %(annotator)s
 ), l AS MATERIALIZED (
     SELECT l.language, l.skill, l.barred FROM may, lane l CROSS JOIN LATERAL (
-        SELECT s.priority, s.id FROM labeling_slot s WHERE <open> AND <same lane>
-          AND NOT EXISTS (SELECT 1 FROM labeling_slot o WHERE o.task_id = s.task_id AND o.annotator_id = %(annotator)s OFFSET 0)
+        SELECT s.priority, s.id FROM <slots> s WHERE <open> AND <same lane>
+          AND NOT EXISTS (SELECT 1 FROM <slots> o WHERE o.<task> = s.<task> AND o.annotator_id = %(annotator)s OFFSET 0)
         ORDER BY s.priority DESC, s.id LIMIT 1) head
     WHERE %(annotator)s <> ALL (l.barred)
       AND (l.language = '' OR may.languages = '{}' OR l.language = ANY (may.languages))
       AND (l.skill = 0 OR l.skill = ANY (may.categories))
     ORDER BY head.priority DESC, head.id
 )
-UPDATE labeling_slot SET state = 'leased', annotator_id = %(annotator)s, token = %(token)s,
-    lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s), reserved = %(reserve)s
+UPDATE <slots> SET state = 'leased', annotator_id = %(annotator)s, token = %(token)s,
+    lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)<also>
 WHERE id = (
     SELECT found.id FROM l CROSS JOIN LATERAL (
-        SELECT s.id FROM labeling_slot s
+        SELECT s.id FROM <slots> s
         WHERE <open> AND <same lane>
-          AND NOT EXISTS (SELECT 1 FROM labeling_slot o WHERE o.task_id = s.task_id AND o.annotator_id = %(annotator)s OFFSET 0)
-          AND NOT EXISTS (SELECT 1 FROM labeling_annotation a WHERE a.task_id = s.task_id AND a.annotator_id = %(annotator)s
-                          AND NOT a.superseded OFFSET 0)
-          AND NOT EXISTS (SELECT 1 FROM labeling_skip k WHERE k.task_id = s.task_id AND k.annotator_id = %(annotator)s OFFSET 0)
+          AND NOT EXISTS (SELECT 1 FROM <slots> o WHERE o.<task> = s.<task> AND o.annotator_id = %(annotator)s OFFSET 0)
+          <not theirs>
         ORDER BY s.priority DESC, s.id
         FOR UPDATE OF s SKIP LOCKED
         LIMIT 1) found
     LIMIT 1)
-RETURNING id, task_id, role, token, lease_expires_at
-""".replace("<open>", _OPEN).replace("<same lane>", _SAME_LANE)
+RETURNING id, <task>, <role>, token, lease_expires_at
+""".replace("<same lane>", _SAME_LANE)
+
+CLAIM: LiteralString = (
+    _CLAIM.replace("<slots>", "labeling_slot")
+    .replace("<task>", "task_id")
+    .replace("<open>", "project_id = %(project)s AND role = %(role)s AND state = 'open'")
+    .replace("<also>", ", reserved = %(reserve)s")
+    .replace("<role>", "role")
+    .replace(
+        "<not theirs>",
+        """AND NOT EXISTS (SELECT 1 FROM labeling_annotation a WHERE a.task_id = s.task_id AND a.annotator_id = %(annotator)s
+                          AND NOT a.superseded OFFSET 0)
+          AND NOT EXISTS (SELECT 1 FROM labeling_skip k WHERE k.task_id = s.task_id AND k.annotator_id = %(annotator)s OFFSET 0)""",
+    )
+)
+
+# The same for comparisons of two replies, whose slots have one role and are never reserved (labeling/comparing.py).
+CLAIM_COMPARISON: LiteralString = (
+    _CLAIM.replace("<slots>", "labeling_comparisonslot")
+    .replace("<task>", "comparison_id")
+    .replace("<open>", "project_id = %(project)s AND state = 'open'")
+    .replace("<also>", "")
+    .replace("<role>", "'annotator'::text")
+    .replace(
+        "<not theirs>",
+        """AND NOT EXISTS (SELECT 1 FROM labeling_comparisonanswer a
+                          WHERE a.comparison_id = s.comparison_id AND a.annotator_id = %(annotator)s OFFSET 0)""",
+    )
+)
 
 # Who may not have a task's slots any more. The caller holds the task's row.
 BAR: LiteralString = """

@@ -46,6 +46,9 @@ __all__ = [
     "TaskState",
 ]
 
+from labeling.comparison_models import Comparison as Comparison
+from labeling.comparison_models import ComparisonAnswer as ComparisonAnswer
+from labeling.comparison_models import ComparisonSlot as ComparisonSlot
 from labeling.exchange.models import ExchangeChunk as ExchangeChunk
 from labeling.exchange.models import ExchangeFile as ExchangeFile
 from labeling.exchange.models import ImportFault as ImportFault

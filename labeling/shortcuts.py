@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-DESK, CASES, BOTH = "desk", "cases", "both"
+DESK, CASES, COMPARE, BOTH = "desk", "cases", "compare", "both"
 SHIFT = "Shift+"
 NAMED = ("Space", "Enter", "Backspace", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight")
 
@@ -44,6 +44,13 @@ ACTIONS = (
     Action("resolve_next", "Shift+e", CASES, gettext_lazy("Resolve and go to the next case")),
     Action("choose_case", "x", CASES, gettext_lazy("Choose the case for several at once")),
     Action("undo_batch", "z", CASES, gettext_lazy("Take back what was done to several cases")),
+    Action("side_a", "a", COMPARE, gettext_lazy("A is better")),
+    Action("side_b", "b", COMPARE, gettext_lazy("B is better")),
+    Action("tie", "t", COMPARE, gettext_lazy("As good as each other")),
+    Action("neither", "x", COMPARE, gettext_lazy("Neither should be sent")),
+    Action("skip_pair", "Space", COMPARE, gettext_lazy("Skip")),
+    Action("undo_pair", "z", COMPARE, gettext_lazy("Undo")),
+    Action("keep_pair", "l", COMPARE, gettext_lazy("Keep this item longer")),
     Action("overlay", "?", BOTH, gettext_lazy("Show the keys")),
 )
 

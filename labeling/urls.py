@@ -11,6 +11,8 @@ from labeling import (
     case_actions,
     case_api,
     case_proposals,
+    compare_page,
+    comparison_api,
     console,
     desk,
     desk_api,
@@ -26,6 +28,7 @@ from labeling.exchange import views as exchange
 pages: list[URLPattern | URLResolver] = [
     path("label", desk.desk, name="desk"),
     path("adjudicate", desk.adjudicate, name="adjudicate"),
+    path("compare", compare_page.compare, name="compare"),
     path("my-work", quality.my_work, name="my-work"),
     path("quality", quality.quality, name="quality"),
     path("quality/clear-leases", quality.clear_leases, name="clear-leases"),
@@ -73,6 +76,20 @@ endpoints: list[URLPattern | URLResolver] = [
     path("tasks/<int:task_id>/flag", api.TaskFlag.as_view(), name="task-flag"),
     path("tasks/<int:task_id>/return", api.TaskReturn.as_view(), name="task-return"),
     path("tasks/<int:task_id>/undo", api.TaskUndo.as_view(), name="task-undo"),
+    path("comparisons/next", comparison_api.ComparisonNext.as_view(), name="comparison-next"),
+    path("comparisons/status", comparison_api.ComparisonStatus.as_view(), name="comparison-status"),
+    path(
+        "comparisons/<int:comparison_id>/verdict", comparison_api.ComparisonVerdict.as_view(), name="comparison-verdict"
+    ),
+    path(
+        "comparisons/<int:comparison_id>/heartbeat",
+        comparison_api.ComparisonHeartbeat.as_view(),
+        name="comparison-heartbeat",
+    ),
+    path(
+        "comparisons/<int:comparison_id>/release", comparison_api.ComparisonRelease.as_view(), name="comparison-release"
+    ),
+    path("comparisons/<int:comparison_id>/undo", comparison_api.ComparisonUndo.as_view(), name="comparison-undo"),
     path("agreement", agreement_api.Agreement.as_view(), name="agreement"),
     path("reliability", agreement_api.Reliability.as_view(), name="reliability"),
     path("gold", agreement_api.Gold.as_view(), name="gold"),

@@ -78,6 +78,7 @@ def _case_reason(reason: Mapping[str, Any]) -> str:
         "unsure": _("The model is unsure"),
         "unread": _("No model could read it"),
         "gap": _("The reply has a gap that nothing fills"),
+        "no_reply": _("No prepared reply is likely to help"),
         "annotator": _("An annotator asks for an agent"),
         "app": _("The app asks for a person"),
     }

@@ -10,6 +10,7 @@ class LearningConfig(AppConfig):
         # Job handlers and event consumers register by being imported.
         from learning import (  # noqa: F401
             audited,
+            comparisons,
             drift_tasks,
             mirror_tasks,
             reply_tasks,

@@ -3,7 +3,8 @@
 A vote belongs to one shown reply. The strongest signal speaks for it: a thumb, else a rating, else asking the same again
 (against it), else clicks and dwell beyond what is usual in its category. Only events that the app's server sent or that a
 signed customer made count; what an anonymous page sends is never a preference. An agent who sent another reply of the
-catalog than the one that was shown makes a comparison; one who wrote a new text votes against what was shown.
+catalog than the one that was shown makes a comparison; one who wrote a new text votes against what was shown. Annotators
+who compared two replies to an inquiry make comparisons too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from django.db import connection
 from feedback.models import Reply
 from feedback.services import fold_scores
 from labeling.case_models import CaseFinding, FindingKind
+from labeling.models import ComparisonAnswer
 from learning.core.preference.evidence import Votes, numbered
-from learning.core.preference.pairs import Pairs, pairs_from_replacements
+from learning.core.preference.pairs import Pairs, pairs_from_comparisons, pairs_from_replacements
 from learning.core.preference.signals import SignalWeights, asked_again, from_engagement
 from serving.engine import from_bytes
 
@@ -39,7 +41,8 @@ SELECT s.inquiry_id, s.reply_id, s.propensity, s.candidates, extract(epoch FROM 
         WHERE v.inquiry_id = s.inquiry_id AND v.weight = 1 AND v.kind IN ('thumbs', 'rating')),
     (SELECT min(v.weight) FROM feedback_event v
         WHERE v.inquiry_id = s.inquiry_id AND v.kind IN ('click', 'dwell', 'scroll')),
-    EXISTS (SELECT FROM labeling_escalation x WHERE x.inquiry_id = s.inquiry_id), p.rating_min, p.rating_max
+    EXISTS (SELECT FROM labeling_escalation x WHERE x.inquiry_id = s.inquiry_id), p.rating_min, p.rating_max,
+    EXISTS (SELECT FROM feedback_event v WHERE v.inquiry_id = s.inquiry_id AND v.weight = 1 AND v.kind = 'click')
 FROM serving_replyshown s JOIN feedback_inquiry i ON i.id = s.inquiry_id
 JOIN feedback_project p ON p.id = i.project_id
 JOIN serving_embedding e ON e.inquiry_id = s.inquiry_id AND e.encoder_sha = %s
@@ -52,7 +55,8 @@ WHERE i.project_id = %s ORDER BY s.shown_at DESC, s.inquiry_id LIMIT %s
 class Showings:
     """What was shown, newest first, one row per inquiry; replies are numbered by their place in ``replies``.
 
-    ``x`` [n, d], ``logged`` [n, R] (probability of each candidate), ``escalated`` and ``again`` [n] what went wrong after.
+    ``x`` [n, d], ``logged`` [n, R] (probability of each candidate), ``escalated`` and ``again`` [n] what went wrong after,
+    ``rewarded`` [n] whether it was clicked or praised.
     ``votes`` and their ``weights`` [v] are what was said of them, by ``voters``; ``groups`` [v] are for the report.
     """
 
@@ -63,6 +67,7 @@ class Showings:
     logged: npt.NDArray[np.float64]
     escalated: npt.NDArray[np.bool_]
     again: npt.NDArray[np.bool_]
+    rewarded: npt.NDArray[np.bool_]
     votes: Votes
     weights: npt.NDArray[np.float64]
     voters: tuple[str, ...]
@@ -89,6 +94,8 @@ def collect(*, project_id: int, encoder_sha: str, replies: tuple[int, ...]) -> S
     again = _again([r[5] for r in rows], time, x)
     up, weights = _signals(rows, again)
     comparisons, judged = _corrections(rows, replies, project_id)
+    compared = _compared(rows, replies, project_id)
+    comparisons = compared if comparisons is None else comparisons if compared is None else comparisons + compared
     up[judged], weights[judged] = 0.0, 1.0
     voted = np.flatnonzero(weights > 0)
     trusted = np.isin(voted, judged)
@@ -104,7 +111,8 @@ def collect(*, project_id: int, encoder_sha: str, replies: tuple[int, ...]) -> S
     }  # fmt: skip
     sha = hashlib.sha256(msgspec.json.encode([[str(rows[n][0]), rows[n][1], float(up[n])] for n in voted])).hexdigest()
     return Showings(
-        replies, x, shown, propensity, logged, np.array([bool(r[15]) for r in rows], dtype=bool), again, votes,
+        replies, x, shown, propensity, logged, np.array([bool(r[15]) for r in rows], dtype=bool), again,
+        np.array([bool(r[18]) or bool(r[11] and r[11] > 0) for r in rows], dtype=bool), votes,
         weights[voted], tuple(sorted(set(names))), groups, comparisons, sha,
     )  # fmt: skip
 
@@ -158,6 +166,22 @@ def _corrections(
             rejected.append(at[inquiry])
     pairs = pairs_from_replacements(*np.array(sent, dtype=np.int64).T) if sent else None
     return pairs, np.array(sorted(set(rejected)), dtype=np.int64)
+
+
+# What an annotator said of a stored pair, in the words of `pairs_from_comparisons`.
+_SAID = {"first": "a", "second": "b", "tie": "tie", "neither": "neither"}
+
+
+def _compared(rows: list[Any], replies: tuple[int, ...], project_id: int) -> Pairs | None:
+    """Annotators' comparisons that count, each answer by itself: where people differ, so does the evidence."""
+    at, place = {r[0]: n for n, r in enumerate(rows)}, {reply: n for n, reply in enumerate(replies)}
+    given = ComparisonAnswer.objects.filter(comparison__project_id=project_id, slot__isnull=False).order_by("pk")
+    said = given.values_list("comparison__inquiry_id", "comparison__first_id", "comparison__second_id", "verdict")
+    known = [(at[i], place[a], place[b], _SAID[v]) for i, a, b, v in said if i in at and a in place and b in place]
+    if not known:
+        return None
+    inquiry, first, second, verdict = zip(*known, strict=True)
+    return pairs_from_comparisons(np.array(inquiry), np.array(first), np.array(second), list(verdict))
 
 
 def _voter(row: Any, *, agent: bool) -> str:

@@ -23,10 +23,12 @@ from feedback import jobs
 from learning import preferences, reply_gates
 from learning.core.preference.evidence import Replies, numbered
 from learning.core.preference.learners import DEFAULT, Evidence
+from learning.core.preference.person import column_of, with_person
 from learning.core.preference.policy import Hidden, ReplyPolicy, export_policy
 from learning.core.preference.training import Outcome, TrainingConfig, train_reply_policy
 from learning.environment import Environment
-from serving import policies
+from learning.models import GateSettings
+from serving import policies, policy_trials
 from serving.artifacts import Bundle, write_bundle
 from serving.encoder import Encoder
 from serving.models import PolicyStage, PolicyVersion
@@ -87,10 +89,11 @@ def _learn_variant(running: jobs.Running, catalog: Catalog) -> dict[str, Any]:
         if not running.job.params.get("start"):
             return {"encoder": catalog.encoder.sha256, "state": "not started"}
         return _put_into_service(running, catalog, first(catalog), None)
-    reference, known = opened(serving), [int(r) for r in policies.open_bundle(serving).manifest["replies"]]
-    reference = extended(reference, known, catalog.ids)
+    whole, known = opened(serving), [int(r) for r in policies.open_bundle(serving).manifest["replies"]]
+    reference = extended(whole.without_person(), known, catalog.ids)
     if set(catalog.ids) - set(known):
-        _put_into_service(running, catalog, reference, serving)
+        kept = column_of(whole)
+        _put_into_service(running, catalog, reference if kept is None else reference.with_column(*kept), serving)
         serving = policies.in_production(project_id=running.job.project_id, encoder_sha=catalog.encoder.sha256)
         assert serving is not None
     showings = preferences.collect(
@@ -111,8 +114,14 @@ def _judge(
     showings: preferences.Showings, outcome: Outcome,
 ) -> dict[str, Any]:  # fmt: skip
     """Register what was learned with its gates, and promote it or say why not; fenced."""
-    bundle, parity = export(outcome.policy, catalog, serving.exploration, check_on=showings.x[:500], parent=serving)
-    results = reply_gates.judge(outcome, showings, reference, [len(o.text) for o in catalog.offers], parity)
+    below = person_below(running, serving)
+    policy = _served(outcome, showings, below)
+    bundle, parity = export(
+        policy, catalog, serving.exploration, check_on=showings.x[:500], parent=serving, below=below
+    )
+    thresholds = GateSettings.of(running.job.project_id).thresholds_in_force
+    lengths = [len(o.text) for o in catalog.offers]
+    results = reply_gates.judge(outcome, showings, reference, lengths, parity, thresholds, policy)
     passed = all(r.passed for r in results)
     gain = None if outcome.gain is None else asdict(outcome.gain)
     with transaction.atomic():
@@ -123,9 +132,8 @@ def _judge(
             metrics={"votes": len(showings.votes), "shown": len(showings.x), "gain": gain},
             screening=screening_report(outcome, showings), lineage=_lineage(running, bundle, showings.sha256),
         )  # fmt: skip
-        if passed:
-            policies.promote(version_id=version.pk)
-    state = "promoted" if passed else "rejected"
+        released = passed and policy_trials.release(version_id=version.pk)
+    state = "promoted" if released else "on trial" if passed else "rejected"
     why = next((r.detail for r in results if not r.passed), "")
     return {"encoder": catalog.encoder.sha256, "state": state, "version": version.number,
             "votes": len(showings.votes), "why": why}  # fmt: skip
@@ -136,7 +144,8 @@ def _put_into_service(
 ) -> dict[str, Any]:
     """A version that nothing was learned for: the first one, or its parent with the catalog's new replies."""
     share = parent.exploration if parent else float(running.job.params.get("exploration", EXPLORATION))
-    bundle, parity = export(policy, catalog, share, check_on=catalog.vectors, parent=parent)
+    below = person_below(running, parent)
+    bundle, parity = export(policy, catalog, share, check_on=catalog.vectors, parent=parent, below=below)
     with transaction.atomic():
         running.hold()
         version = policies.register(
@@ -145,6 +154,21 @@ def _put_into_service(
         )  # fmt: skip
         policies.promote(version_id=version.pk)
     return {"encoder": catalog.encoder.sha256, "state": "started", "version": version.number, "votes": 0}
+
+
+def person_below(running: jobs.Running, serving: PolicyVersion | None) -> float | None:
+    """The approval that a person is worth: what the job names (0 ends it), else what the version in service goes by."""
+    asked = running.job.params.get("ask_person_below")
+    if asked is None and serving is not None:
+        asked = policies.open_bundle(serving).manifest.get("person_below")
+    return float(asked) if asked else None
+
+
+def _served(outcome: Outcome, showings: preferences.Showings, below: float | None) -> ReplyPolicy:
+    """What was learned, with a person to ask where the project wants one and the evidence says what replies are worth."""
+    if below is None or outcome.approval is None:
+        return outcome.policy
+    return with_person(outcome.policy, showings.x, showings.logged > 0, outcome.approval, below=below)
 
 
 def first(catalog: Catalog) -> ReplyPolicy:
@@ -175,21 +199,24 @@ def extended(policy: ReplyPolicy, known: list[int], wanted: tuple[int, ...]) -> 
 
 def opened(version: PolicyVersion) -> ReplyPolicy:
     """The arrays of a version, read from its graph. Raises CorruptBundle."""
-    graph = onnx.load_from_string(policies.open_bundle(version).read(GRAPH)).graph
+    bundle = policies.open_bundle(version)
+    graph = onnx.load_from_string(bundle.read(GRAPH)).graph
     held = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     hidden = Hidden(held["inward"], held["offset"], held["outward"]) if "inward" in held else None
-    return ReplyPolicy(held["weights"], held["bias"], hidden, temperature=float(held["temperature"]))
+    person = len(bundle.manifest["replies"]) if bundle.manifest.get("person") else None
+    return ReplyPolicy(held["weights"], held["bias"], hidden, temperature=float(held["temperature"]), person=person)
 
 
 def export(
-    policy: ReplyPolicy, catalog: Catalog, exploration: float, *, check_on: npt.NDArray[np.float32], parent: PolicyVersion | None
+    policy: ReplyPolicy, catalog: Catalog, exploration: float, *, check_on: npt.NDArray[np.float32], parent: PolicyVersion | None,
+    below: float | None = None,
 ) -> tuple[Bundle, float]:  # fmt: skip
     """The policy as a bundle and its parity. Raises PolicyParityError."""
     graph, parity = export_policy(policy, check_on=check_on)
     meta = {
         "kind": KIND, "replies": list(catalog.ids), "encoder_sha256": catalog.encoder.sha256,
         "temperature": policy.temperature, "exploration": exploration, "preprocessing": {"normalise": "unit"},
-        "parent": parent.manifest_sha if parent else None,
+        "parent": parent.manifest_sha if parent else None, "person": policy.person is not None, "person_below": below,
     }  # fmt: skip
     return write_bundle(Path(settings.ENSO_ARTIFACTS), {GRAPH: graph}, meta), parity
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from learning.core.preference import guards as checks
 from learning.core.preference.offpolicy import Estimate, snips
+from learning.core.preference.person import asked
 from learning.core.preference.policy import ReplyPolicy
 from learning.core.preference.training import Outcome
-from learning.gates.result import DEFAULTS, Result
+from learning.gates.result import DEFAULTS, Result, Thresholds
 from learning.preferences import Showings
 
 CLIP = 20.0
@@ -19,13 +21,47 @@ SHORT = 300.0  # characters: nobody minds that a reply of one sentence became on
 
 
 def judge(
-    outcome: Outcome, showings: Showings, reference: ReplyPolicy, lengths: list[int], parity: float
-) -> list[Result]:
-    """All gates; a policy that fell back to the reference fails the first."""
+    outcome: Outcome, showings: Showings, reference: ReplyPolicy, lengths: list[int], parity: float,
+    thresholds: Thresholds = DEFAULTS, served: ReplyPolicy | None = None,
+) -> list[Result]:  # fmt: skip
+    """All gates; a policy that fell back to the reference fails the first.
+
+    ``served`` is the learned policy as it would be served, with a person to ask where the project wants one.
+    """
     policy = outcome.policy
-    return [
-        evidence(outcome), same(parity), *guards(policy, reference, showings), length(policy, reference, showings, lengths),
+    found = [
+        evidence(outcome), same(parity), *guards(policy, reference, showings), hacking(policy, reference, showings, thresholds),
+        length(policy, reference, showings, lengths),
     ]  # fmt: skip
+    if served is not None and served.person is not None:
+        found.append(person(served, showings, thresholds))
+    return found
+
+
+def hacking(policy: ReplyPolicy, reference: ReplyPolicy, showings: Showings, thresholds: Thresholds) -> Result:
+    """No reply may win by pleasing people at first sight and leaving them unhelped."""
+    log = checks.Logged(
+        showings.x, showings.shown, showings.propensity, showings.logged, showings.rewarded,
+        showings.escalated | showings.again,
+    )  # fmt: skip
+    hacks = checks.winners_that_fail(policy, reference, log, allowed=thresholds.hacking, clip=CLIP)
+    said = "; ".join(
+        f"reply {showings.replies[h.reply]} wins clicks and thumbs ({_words(h.reward)}) and leaves customers unhelped "
+        f"({_words(h.failed)})"
+        for h in hacks
+    )
+    worst = max((h.failed.value for h in hacks), default=None)
+    detail = said or "no reply that it raises wins clicks or thumbs and loses customers"
+    return Result("reward hacking", not hacks, worst, thresholds.hacking, detail)
+
+
+def person(served: ReplyPolicy, showings: Showings, thresholds: Thresholds) -> Result:
+    """A policy that hands most inquiries to people answers nothing."""
+    share = float(asked(served, showings.x, showings.logged > 0).mean())
+    return Result(
+        "asks a person", share <= thresholds.person_share, share, thresholds.person_share,
+        f"of the inquiries that were answered, {share:.1%} would go to a person",
+    )  # fmt: skip
 
 
 def same(parity: float) -> Result:

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from learning import cards_api, drift_api, drift_pages, model_pages, run_pages, topic_pages, topics_api, views
+from learning import (
+    cards_api,
+    comparisons_api,
+    drift_api,
+    drift_pages,
+    model_pages,
+    reply_pages,
+    run_pages,
+    topic_pages,
+    topics_api,
+    views,
+)
 
 endpoints: list[URLPattern | URLResolver] = [
+    path("comparisons", comparisons_api.Comparisons.as_view(), name="comparisons"),
     path("drift", drift_api.DriftReports.as_view(), name="drift-reports"),
     path("drift/<int:report_id>", drift_api.OneDriftReport.as_view(), name="drift-report"),
     path("drift/verdicts", drift_api.Verdicts.as_view(), name="drift-verdicts"),
@@ -33,6 +45,8 @@ pages: list[URLPattern | URLResolver] = [
     path("drift/settings", drift_pages.drift_settings, name="drift-settings"),
     path("drift/simulation", drift_pages.drift_simulation, name="drift-simulation"),
     path("charts/<slug:chart>.<slug:kind>", drift_pages.chart, name="chart"),
+    path("replies", reply_pages.replies, name="replies"),
+    path("replies/<slug:act>", reply_pages.reply_act, name="reply-act"),
     path("models/compare", model_pages.compare, name="models-compare"),
     path("models/<int:number>", model_pages.model, name="model-page"),
     path("runs/<int:run_id>/labels", run_pages.report, name="run-report"),

@@ -8,6 +8,6 @@ class ServingConfig(AppConfig):
 
     def ready(self) -> None:
         # Job handlers and event consumers register by being imported.
-        from serving import audited, batch, blocked, exchange, rollout_tasks, tasks, webhooks  # noqa: F401
+        from serving import audited, batch, blocked, exchange, policy_trials, rollout_tasks, tasks, webhooks  # noqa: F401
 
         audited.register()

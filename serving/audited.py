@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from feedback.audit import Recorded, record
-from serving.models import Alias, ModelVersion, PolicyVersion, Rollout, RolloutSettings, Student
+from serving.models import Alias, ModelVersion, PolicyTrial, PolicyVersion, Rollout, RolloutSettings, Student
 
 
 def register() -> None:
@@ -14,4 +14,5 @@ def register() -> None:
     record(Rollout, Recorded("rollout", ("candidate_id", "control_id", "kind", "state", "step")))
     limits = ("minimum_per_arm", "minimum_audited", "maximum_looks", "look_minutes", "most_disagreement", "slow_ms")
     record(RolloutSettings, Recorded("rollouts", ("project_id", "mode", *limits)))
+    record(PolicyTrial, Recorded("policy trial", ("candidate_id", "control_id", "state", "step")))
     record(PolicyVersion, Recorded("policy", ("number", "stage", "promoted_at")))

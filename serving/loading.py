@@ -24,6 +24,8 @@ SELECT p.id, p.revision || ':' || coalesce(string_agg(m.id || m.manifest_sha, ',
             JOIN serving_student s ON s.id = c.student_id WHERE s.project_id = p.id AND s.stage = 'production'), '')
         || ':' || coalesce((SELECT string_agg(v.id || v.manifest_sha, ',' ORDER BY v.id) FROM serving_policyversion v
             WHERE v.project_id = p.id AND v.stage = 'production'), '')
+        || ':' || coalesce((SELECT string_agg(t.id || '-' || t.step, ',' ORDER BY t.id) FROM serving_policytrial t
+            WHERE t.project_id = p.id AND t.state = 'running'), '')
         || ':' || coalesce((SELECT string_agg(r.id || '-' || r.step, ',' ORDER BY r.id) FROM serving_rollout r
             WHERE r.project_id = p.id AND r.state IN ('running', 'held')), ''),
     coalesce(string_agg(l.model_id || ':' || l.number || ':' || l.sha256, ',' ORDER BY m.id) FILTER (WHERE l.number > 0), '')

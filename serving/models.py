@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from serving.log_models import RequestLog as RequestLog
-from serving.policy_models import PolicyStage, PolicyVersion, ReplyShown
+from serving.policy_models import PolicyStage, PolicyTrial, PolicyVersion, ReplyShown
 from serving.rollout_models import (
     Rollout,
     RolloutEvidence,
@@ -27,6 +27,7 @@ __all__ = [
     "Embedding",
     "ModelVersion",
     "PolicyStage",
+    "PolicyTrial",
     "PolicyVersion",
     "ReplyShown",
     "Rollout",

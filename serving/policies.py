@@ -22,8 +22,8 @@ from serving.artifacts import Bundle, CorruptBundle, load_bundle
 from serving.breaker import LeftAlone
 from serving.engine import Prediction
 from serving.lines import Line
-from serving.models import PolicyStage, PolicyVersion, ReplyShown
-from serving.policy import Choice, Offer, ServedPolicy, Shelf
+from serving.models import PolicyStage, PolicyTrial, PolicyVersion, ReplyShown
+from serving.policy import Choice, Offer, ServedPolicy, Shelf, Tried
 from serving.registry import bundle_path
 
 log = logging.getLogger(__name__)
@@ -35,10 +35,16 @@ BUDGET_SECONDS = 0.1
 
 
 def choose(
-    shelf: Shelf, *, p: Prediction, locale: str, metadata: Mapping[str, Any] | None, explore: bool = True
+    shelf: Shelf,
+    *,
+    p: Prediction,
+    locale: str,
+    metadata: Mapping[str, Any] | None,
+    explore: bool = True,
+    unit: str = "",
 ) -> Choice | None:
-    """The reply that the project's policy shows for a prediction; None: send the category's reply."""
-    if p.category is None or (found := shelf.policies.get(p.teacher_sha or p.encoder_sha)) is None:
+    """What the project's policy shows `unit` (a customer) for a prediction; None: send the category's reply."""
+    if p.category is None or (found := shelf.policy_for(p.teacher_sha or p.encoder_sha, unit)) is None:
         return None
     version, policy = found
     try:
@@ -76,7 +82,22 @@ def shelf(project_id: int, before: Shelf | None) -> Shelf:
             log.error("%s is refused: %s", version, error)
             if present is not None:
                 found[version.encoder_sha] = present
-    return Shelf(found, offers(project_id=project_id) if found else ())
+    return Shelf(found, offers(project_id=project_id) if found else (), _trials(project_id, before) if found else {})
+
+
+def _trials(project_id: int, before: Shelf | None) -> dict[str, Tried]:
+    """What is on trial; a candidate that does not verify is given to nobody."""
+    found: dict[str, Tried] = {}
+    for trial in PolicyTrial.objects.filter(project_id=project_id, state="running").select_related("candidate"):
+        known = before.trials.get(trial.encoder_sha) if before is not None else None
+        try:
+            same = known is not None and known.version == trial.candidate_id
+            policy = known.policy if known is not None and same else _verified(trial.candidate)
+        except CorruptBundle as error:
+            log.error("%s on trial is refused: %s", trial.candidate, error)
+            continue
+        found[trial.encoder_sha] = Tried(trial.candidate_id, policy, trial.salt, trial.course.percent)
+    return found
 
 
 def offers(*, project_id: int) -> tuple[Offer, ...]:

@@ -55,7 +55,8 @@ def received(*, project_id: int) -> list[dict[str, Any]]:
     fold_scores(project_id=project_id)
     inverse = Cast(Value(1.0) / F("propensity"), FloatField())
     up, down = Q(inquiry__score__thumbs=1), Q(inquiry__score__thumbs=-1)
-    rows = ReplyShown.objects.filter(policy__project_id=project_id).values("reply_id").annotate(
+    shown = ReplyShown.objects.filter(policy__project_id=project_id, reply__isnull=False)
+    rows = shown.values("reply_id").annotate(
         shown=Count("pk"), ups=Count("pk", filter=up), downs=Count("pk", filter=down),
         up_weight=Sum(inverse, filter=up, default=0.0), weight=Sum(inverse, filter=up | down, default=0.0),
     ).order_by("reply_id")  # fmt: skip

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from serving.artifacts import Bundle, CorruptBundle
 from serving.breaker import Breaker
+from serving.rollout import takes_candidate
 
 GRAPH, KIND = "policy.onnx", "reply-policy"
+PERSON = 0  # the id of "ask a person" among the candidates
 _GAP = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
 
 
@@ -37,10 +39,13 @@ class Offer:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is shown: the reply, its text with gaps filled, and the probabilities of all candidates by id."""
+    """What is shown: the reply, its text with gaps filled, and the probabilities of all candidates by id.
+
+    Without a reply a person is asked, who has the id `PERSON` among the candidates.
+    """
 
     policy: int
-    reply: int
+    reply: int | None
     text: str
     propensity: float
     candidates: dict[int, float]
@@ -94,8 +99,13 @@ def candidates(
 class ServedPolicy:
     """The graph of one version: scores of the replies that it knows. Safe to call from several threads."""
 
-    def __init__(self, graph: bytes, replies: Sequence[int], *, temperature: float, exploration: float) -> None:
-        """`replies` are ids in the order of the graph's columns; ValueError where the graph has other columns."""
+    def __init__(
+        self, graph: bytes, replies: Sequence[int], *, temperature: float, exploration: float, person: bool = False
+    ) -> None:
+        """`replies` are ids in the order of the graph's columns, which a person follows where there is one.
+
+        ValueError where the graph has other columns.
+        """
         options = ort.SessionOptions()
         # Far smaller than a thread hand-over, and a thread pool per policy would spin beside the web threads.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -103,11 +113,13 @@ class ServedPolicy:
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.breaker = Breaker()
         self.replies = tuple(replies)
-        self.temperature, self.exploration = temperature, exploration
+        self.temperature, self.exploration, self.person = temperature, exploration, person
         self._column = {reply: i for i, reply in enumerate(self.replies)}
         shapes = {i.name: i.shape for i in self._session.get_inputs()}
-        if shapes["eligible"][1] != len(self.replies):
-            raise ValueError(f"the graph scores {shapes['eligible'][1]} replies, {len(self.replies)} are named")
+        if shapes["eligible"][1] != len(self.replies) + person:
+            raise ValueError(
+                f"the graph scores {shapes['eligible'][1]} candidates, {len(self.replies) + person} are named"
+            )
 
     @classmethod
     def load(cls, bundle: Bundle) -> ServedPolicy:
@@ -116,7 +128,7 @@ class ServedPolicy:
             m = bundle.manifest
             return cls(
                 bundle.read(GRAPH), [int(r) for r in m["replies"]], temperature=float(m["temperature"]),
-                exploration=float(m["exploration"]),
+                exploration=float(m["exploration"]), person=bool(m.get("person", False)),
             )  # fmt: skip
         except (KeyError, ValueError, TypeError) as error:
             raise CorruptBundle(f"The policy in {bundle.path} cannot be served: {error}.") from error
@@ -125,30 +137,56 @@ class ServedPolicy:
         return reply in self._column
 
     def probabilities(self, x: NDArray[np.float32], ids: Sequence[int], *, explore: bool = True) -> NDArray[np.float64]:
-        """Of each candidate [len(ids)] for one embedding ``x`` [d]; without `explore` the learned part alone."""
-        mask = np.zeros((1, len(self.replies)), dtype=bool)
-        columns = [self._column[i] for i in ids]
+        """Of each candidate [len(ids)] for one embedding ``x`` [d], and of the person last [len(ids) + 1] where there is one.
+
+        Without `explore` the learned part alone. Exploring draws among replies: nobody waits for a person by chance.
+        """
+        mask = np.zeros((1, len(self.replies) + self.person), dtype=bool)
+        columns = [self._column[i] for i in ids] + [len(self.replies)] * self.person
         mask[0, columns] = True
-        share = np.asarray(self.exploration if explore else 0.0, dtype=np.float32)
-        feed = {"embedding": x[None, :].astype(np.float32), "eligible": mask, "exploration": share}
+        feed = {"embedding": x[None, :].astype(np.float32), "eligible": mask, "exploration": np.zeros((), np.float32)}
         p = np.asarray(self._session.run(["probabilities"], feed)[0][0, columns], dtype=np.float64)
         if not (np.isfinite(p).all() and p.sum() > 0):
             raise ValueError("the policy gave no probabilities")
-        return np.asarray(p / p.sum())
+        p /= p.sum()
+        if explore:
+            p *= 1 - self.exploration
+            p[: len(ids)] += self.exploration / len(ids)
+        return np.asarray(p)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A policy that a share of the customers gets (percent)."""
+
+    version: int
+    policy: ServedPolicy
+    salt: str
+    percent: int
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """What a project chooses replies from: the policy of each encoder (by sha256) with its version, and the offers."""
+    """What a project chooses replies from: the policy of each encoder (by sha256) with its version, what is on trial beside
+    it, and the offers."""
 
     policies: Mapping[str, tuple[int, ServedPolicy]] = field(default_factory=dict)
     offers: tuple[Offer, ...] = ()
+    trials: Mapping[str, Tried] = field(default_factory=dict)
+
+    def policy_for(self, encoder_sha: str, unit: str) -> tuple[int, ServedPolicy] | None:
+        """The version and policy that choose for a customer (`unit`; "" is nobody in particular)."""
+        tried = self.trials.get(encoder_sha)
+        if tried is not None and unit and takes_candidate(tried.salt, unit, tried.percent):
+            return tried.version, tried.policy
+        return self.policies.get(encoder_sha)
 
 
 def choose(
     policy: ServedPolicy, version: int, x: NDArray[np.float32], offered: Mapping[int, str], *, draw: float | None
 ) -> Choice | None:
-    """Draw one of the offered replies by ``draw`` in [0, 1), or (None) take the likeliest; None where it knows none.
+    """Draw one of the offered replies, or the person, by ``draw`` in [0, 1), or (None) take the likeliest; None where it
+    knows none of the replies.
 
     Candidates with the very same text are told apart by their ids and nothing else.
     """
@@ -156,6 +194,10 @@ def choose(
     if not ids:
         return None
     p = policy.probabilities(x, ids, explore=draw is not None)
-    at = int(p.argmax()) if draw is None else min(int(np.searchsorted(p.cumsum(), draw, side="right")), len(ids) - 1)
-    shares = {i: float(share) for i, share in zip(ids, p, strict=True)}
-    return Choice(version, ids[at], offered[ids[at]], max(float(p[at]), 1e-9), shares)
+    at = int(p.argmax()) if draw is None else min(int(np.searchsorted(p.cumsum(), draw, side="right")), len(p) - 1)
+    named = [*ids, PERSON] if policy.person else ids
+    shares = {i: float(share) for i, share in zip(named, p, strict=True)}
+    share = min(max(float(p[at]), 1e-9), 1.0)
+    if named[at] == PERSON:
+        return Choice(version, None, "", share, shares)
+    return Choice(version, named[at], offered[named[at]], share, shares)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
+
+from serving.rollout import Course, State
 
 
 class PolicyStage(models.TextChoices):
@@ -49,11 +54,14 @@ class PolicyVersion(models.Model):
 
 
 class ReplyShown(models.Model):
-    """A reply that a policy chose, with its probability and those of all candidates; never changed afterwards."""
+    """A reply that a policy chose, with its probability and those of all candidates; never changed afterwards.
+
+    Without a reply it chose that a person answers; among the candidates the person has the id 0.
+    """
 
     inquiry = models.OneToOneField("feedback.Inquiry", on_delete=models.CASCADE, primary_key=True, related_name="shown")
     policy = models.ForeignKey(PolicyVersion, on_delete=models.CASCADE, related_name="shown")
-    reply = models.ForeignKey("feedback.Reply", on_delete=models.PROTECT, related_name="shown")
+    reply = models.ForeignKey("feedback.Reply", on_delete=models.PROTECT, null=True, related_name="shown")
     propensity = models.FloatField()
     candidates = models.JSONField(help_text="Probability of each candidate, by the reply's id.")
     shown_at = models.DateTimeField(auto_now_add=True)
@@ -69,4 +77,39 @@ class ReplyShown(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"reply {self.reply_id} at {self.propensity:.3f}"
+        return f"reply {self.reply_id or 'of a person'} at {self.propensity:.3f}"
+
+
+class PolicyTrial(models.Model):
+    """A reply policy that a share of the customers gets, beside the one that chooses for the others."""
+
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="policy_trials")
+    encoder_sha = models.CharField(max_length=64)
+    candidate = models.ForeignKey(PolicyVersion, on_delete=models.CASCADE, related_name="trials")
+    control = models.ForeignKey(PolicyVersion, on_delete=models.CASCADE, related_name="+")
+    plan = models.JSONField(help_text="Percent of customers, step by step; the last is everybody.")
+    step = models.PositiveSmallIntegerField(default=0)
+    state = models.CharField(max_length=12, default="running")
+    salt = models.CharField(max_length=32)
+    evidence = models.JSONField(default=dict, help_text="What the tests remember of the looks so far, by metric.")
+    customers = models.PositiveIntegerField(default=0, help_text="Of the smaller arm, in this step.")
+    looks = models.PositiveIntegerField(default=0, help_text="In this step.")
+    looked_until = models.DateTimeField(null=True)
+    reason = models.JSONField(default=dict, help_text="What the last look found.")
+    history = models.JSONField(default=list)
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "encoder_sha"], condition=Q(state="running"), name="policy_trial_one_at_a_time"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"trial of p{self.candidate.number}: {self.state} at {self.course.percent} %"
+
+    @property
+    def course(self) -> Course:
+        return Course(tuple(self.plan), self.step, cast(State, self.state))

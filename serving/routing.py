@@ -68,6 +68,12 @@ def decide(
     )
 
 
+def handed_over(decision: Decision, share: float) -> Decision:
+    """A sure answer for which the reply policy prefers a person (with probability `share`) to every prepared reply."""
+    reason = {"code": "no_reply", "detail": f"No prepared reply is likely to help; a person is asked ({share:.0%})."}
+    return replace(decision, decision="human", reasons=(*decision.reasons, reason), escalate=True)
+
+
 def left_open(decision: Decision, gaps: Sequence[str]) -> Decision:
     """A sure answer whose reply has gaps that nothing fills: nobody is sent half a sentence, a person writes instead.
 

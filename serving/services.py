@@ -25,7 +25,7 @@ from labeling.opening import Wanted
 from serving import engine, gauges, policies, writing
 from serving.engine import Desk, Prediction, ReplyInfo
 from serving.policy import Choice, filled, gaps_in
-from serving.routing import Decision, decide, left_open
+from serving.routing import Decision, decide, handed_over, left_open
 from serving.served import served
 from serving.writing import Story
 
@@ -56,7 +56,7 @@ def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key:
     desk = served.desk(project_id)
     new = _without_personal_data(new, desk.order_templates)
     prediction = _answered(desk, new)
-    outcome = _outcome(desk, prediction, new.locale, new.metadata, draw=_draws.random())
+    outcome = _outcome(desk, prediction, new.locale, new.metadata, draw=_draws.random(), unit=_unit(new))
     gauges.decided(desk, prediction, outcome.decision, stored=True)
     return _keep(_write(desk, app_id, new, prediction, outcome), new, key)
 
@@ -140,14 +140,17 @@ class _Outcome:
 
 
 def _outcome(
-    desk: Desk, p: Prediction, locale: str, metadata: dict[str, Any] | None, *, draw: float, explore: bool = True
-) -> _Outcome:
+    desk: Desk, p: Prediction, locale: str, metadata: dict[str, Any] | None, *, draw: float, explore: bool = True,
+    unit: str = "",
+) -> _Outcome:  # fmt: skip
     """Where the model answers: what the reply policy chooses, else the category's reply, and a person where it has a gap."""
     decision = _decide(desk, p, draw=draw)
     if decision.decision != "auto" or p.category is None:
         return _Outcome(decision)
-    chosen = policies.choose(desk.shelf, p=p, locale=locale, metadata=metadata, explore=explore)
-    if chosen is not None:
+    chosen = policies.choose(desk.shelf, p=p, locale=locale, metadata=metadata, explore=explore, unit=unit)
+    if chosen is not None and chosen.reply is None:
+        return _Outcome(handed_over(decision, chosen.propensity), None, chosen)
+    if chosen is not None and chosen.reply is not None:
         return _Outcome(decision, ReplyInfo(chosen.reply, chosen.text), chosen)
     reply = desk.reply_to(p.category, locale)
     if reply is None:

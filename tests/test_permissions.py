@@ -27,12 +27,13 @@ from feedback.keys import SCOPES
 from feedback.models import ApiKey, Category, Inquiry, Job, Membership, Project, Role, Status, User
 from feedback.models.webhooks import Notice, Webhook
 from feedback.principals import digest
-from feedback.services import NewInquiry, create_project, record_inquiry
+from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
+from labeling import comparing
 from labeling import services as labeling_services
 from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
 from labeling.exchange.models import ImportFault
-from labeling.models import Annotation, LabelTask, TaskKind
+from labeling.models import Annotation, ComparisonAnswer, LabelTask, TaskKind
 from learning.models import DriftReference, DriftReport, Snapshot, Topic, TopicMember, TrainingRun
 from serving.models import Alias, DecisionRecord, ModelVersion, PolicyVersion, Rollout
 from tests.conftest import CATEGORIES, make_key, make_person
@@ -63,6 +64,12 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "theme": {"POST": PUBLIC},
     "project": dict.fromkeys(METHODS, MEMBERS),
     "desk": dict.fromkeys(METHODS, frozenset({"annotator"})),
+    "compare": dict.fromkeys(METHODS, LABELERS),
+    "comparison-next": {"POST": LABELERS},
+    "comparison-status": {"GET": LABELERS},
+    "comparisons": {"GET": MEMBERS | key("labels:read"), "POST": LEADS | key("models:admin")},
+    "replies": dict.fromkeys(METHODS, LEADS),
+    "reply-act": {"POST": LEADS},
     "adjudicate": dict.fromkeys(METHODS, frozenset({"expert"})),
     "cases": dict.fromkeys(METHODS, AGENTS),
     "case": dict.fromkeys(METHODS, AGENTS),
@@ -205,6 +212,7 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "metrics": {"GET": PUBLIC},  # from this machine; tests/config/test_observability.py
 } | {f"escalation-{verb}": {"POST": AGENTS} for verb in ("assign", "note", "priority", "reply", "resolve", "snooze")}
 ACCESS |= {f"rollout-{move}": {"POST": LEADS | key("models:admin")} for move in ("hold", "resume", "advance", "abort")}
+ACCESS |= {f"comparison-{verb}": {"POST": LABELERS} for verb in ("verdict", "heartbeat", "release", "undo")}
 ACCESS |= {f"topic-{verb}": {"POST": LEADS | key("models:admin")} for verb in ("merge", "split", "label", "category")}
 # Bodies that are right but for the caller, where `{}` would be refused before anybody looks at who asks.
 TOKEN = str(uuid.UUID(int=7))
@@ -214,6 +222,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "predict-batch": {"inquiries": [{"text": "Where is my parcel?"}]},
     "feedback": {"inquiry": "r-1", "type": "click"},
     "queue-next": {},
+    "comparison-next": {},
+    "comparison-verdict": {"token": TOKEN, "verdict": "tie"},
+    "comparison-heartbeat": {"token": TOKEN},
+    "comparison-release": {"token": TOKEN},
+    "comparison-undo": {},
     "task-annotations": {"token": TOKEN, "category": "refund"},
     "task-flag": {"on": True},
     "task-undo": {},
@@ -233,6 +246,7 @@ NAMES_PROJECT_IN_BODY = {
     "predict",
     "predict-batch",
     "queue-next",
+    "comparison-next",
     "gold",
     "qualifications",
     "queue-clear-leases",
@@ -269,8 +283,8 @@ EVERY = sorted(endpoints(), key=lambda e: e.route)
 BACK_OFFICE = [e for e in EVERY if e.route.startswith("admin/")]
 ENDPOINTS = [e for e in EVERY if not e.route.startswith("admin/")]
 WITH_OBJECT = [
-    e for e in ENDPOINTS if set(e.parameters) - {"slug", "chart", "kind"} and e.name not in WITHOUT_PROJECT
-]  # every project has the same charts
+    e for e in ENDPOINTS if set(e.parameters) - {"slug", "chart", "kind", "act"} and e.name not in WITHOUT_PROJECT
+]  # every project has the same charts and acts
 
 
 @dataclass(frozen=True)
@@ -295,6 +309,9 @@ class Site:
 def make_site(slug: str, name: str) -> Site:
     project = create_project(slug=slug, name=name, categories=CATEGORIES, audit_rate=0.0, **BOUNDLESS)
     inquiry, task = make_task(project, f"{name}: where is my parcel?")
+    replies = [add_reply(category_id=project.categories.all()[0].pk, locale="en", text=name, slot=n) for n in (1, 2)]
+    pair = comparing.Wanted(inquiry.pk, (replies[0].pk, replies[1].pk), 0.5, {})
+    comparing.open_comparisons(project_id=project.pk, wanted=[pair])
     escalation = labeling_services.open_escalation(inquiry=inquiry, reasons=[{"code": "app"}], priority=0.5)
     category = Category.objects.get(project=project, key="refund")
     DecisionRecord.objects.create(
@@ -347,7 +364,7 @@ def make_site(slug: str, name: str) -> Site:
         "slug": slug, "task_id": task.pk, "case_id": escalation.pk, "inquiry_id": inquiry.pk, "job_id": job.pk,
         "exchange_id": made.pk, "number": model.number, "rollout_id": trial.pk, "deed": "promote", "move": "hold", "alias": "champion",
         "prediction_id": predicted.pk, "topic": topic.number, "act": "pin",
-        "report_id": report.pk, "run_id": run.pk, "chart": "drift", "kind": "csv",
+        "comparison_id": inquiry.comparisons.get().pk, "report_id": report.pk, "run_id": run.pk, "chart": "drift", "kind": "csv",
     }  # fmt: skip
     return Site(project, objects)
 
@@ -429,6 +446,9 @@ def make_matrix() -> Matrix:
             token=TOKEN,
             extra=True,
         )  # so that there is something to take back
+        ComparisonAnswer.objects.create(
+            comparison_id=own.objects["comparison_id"], annotator=person, verdict="skip", swapped=False, token=TOKEN
+        )
     people |= {
         "none": User.objects.create(username="none"),
         "superuser": User.objects.create(username="root", is_superuser=True),

@@ -40,6 +40,8 @@ class Thresholds:
     directional: float = 0.9  # texts whose probability moves as the project's checks say
     fairness: float = 0.1  # accuracy of any slice below that of all others
     robustness: float = 0.05  # answers that change under noise of 2 % of an embedding's length
+    hacking: float = 0.0  # customers that a reply may surely fail more often while it wins clicks and thumbs
+    person_share: float = 0.2  # of inquiries that a reply policy may hand to people
     distribution: float = 0.25  # PSI of the predicted categories against the version in service
 
     def moved(self, given: Mapping[str, Any]) -> Thresholds:

@@ -39,7 +39,13 @@ from labeling.escalations import Hand
 from labeling.models import Annotation, Escalation, LabelTask, SlotRole, TaskKind
 from learning.core.dataset_checks import check_labels, describe
 from learning.models import RunState, Snapshot, Topic, TopicMember, TopicRun, TrainingRun
-from serving.models import DecisionRecord, ModelVersion, Rollout, RolloutEvidence, Stage
+from serving.models import (
+    DecisionRecord,
+    ModelVersion,
+    Rollout,
+    RolloutEvidence,
+    Stage,
+)
 from serving.rollout import STEPWISE, WATCHED, Limits
 from serving.sequential import Tally, blank, e_value, observe
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 
 from feedback.models import Project, User
 from learning.models import TrainingRun
-from tests.browser import drift_scene, scene
+from tests.browser import drift_scene, reply_scene, scene
 from tests.browser.conftest import NARROW, WIDE
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -45,6 +45,7 @@ def busy(shop: Project, people: dict[str, User]) -> Project:
     scene.make_webhooks(shop)
     scene.make_topics(shop, people["lead"])
     drift_scene.watch(shop)
+    reply_scene.compare_replies(shop)
     return shop
 
 
@@ -55,6 +56,8 @@ SCREENS: dict[str, tuple[str | None, str, str]] = {
     "my-work": ("annotator", "/p/shop/my-work", "main h1"),
     "preferences": ("annotator", "/preferences", "main form"),
     "not-allowed": ("annotator", "/p/shop/cases", "h1"),
+    "compare": ("annotator", "/p/shop/compare", "#desk[data-state=working]"),
+    "replies": ("lead", "/p/shop/replies", ".reply-row"),
     "adjudication": ("expert", "/p/shop/adjudicate", "#desk[data-state=working]"),
     "escalations": ("agent", "/p/shop/cases", ".shares"),
     "case-resolved": ("agent", "/p/shop/cases?view=resolved", ".said-by.person"),

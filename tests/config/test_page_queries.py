@@ -114,6 +114,7 @@ LISTS: dict[str, tuple[str, Grow]] = {
     "people": ("/p/shop/people", members),
     "categories": ("/p/shop/categories", categories),
     "category": ("/p/shop/categories/FIRST", replies),
+    "replies": ("/p/shop/replies", replies),
     "keys": ("/p/shop/keys", app_keys),
     "webhooks": ("/p/shop/webhooks", notices),
     "quality": ("/p/shop/quality", answers),

@@ -73,6 +73,7 @@ def test_what_was_erased_is_counted_and_a_second_time_finds_nothing(told, projec
         "tasks": LabelTask.objects.filter(inquiry_id=told["gone"]).count(),
         "escalations": 1,
         "annotations": 0,
+        "comparisons": 0,
         "files": 0,
     }
     assert first[2] == {"inquiries": 1, "events": 2, "originals": 1}

@@ -79,5 +79,5 @@ def test_without_a_draw_the_likeliest_is_taken():
 
 def test_a_graph_with_other_columns_than_its_manifest_names_is_refused():
     policy, _ = served()
-    with pytest.raises(ValueError, match="scores 5 replies"):
+    with pytest.raises(ValueError, match="scores 5 candidates"):
         ServedPolicy(policy_graph(policy), [1, 2], temperature=1.0, exploration=0.1)

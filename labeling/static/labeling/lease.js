@@ -7,9 +7,9 @@ const ACTIVE_FOR_MS = 60_000;
 const LONGEST_BEAT_MS = 60_000;
 
 export class LeaseClock {
-  /** `on` is {tick(secondsLeft), lost(), renewed(expiresAt)}. */
-  constructor(api, on) {
-    this.api = api;
+  /** `on` is {tick(secondsLeft), lost(), renewed(expiresAt)}; `items` is what the API calls what is leased. */
+  constructor(api, on, items = "tasks") {
+    this.api = `${api}${items}/`;
     this.on = on;
     this.held = null;
     this.active = performance.now();
@@ -40,7 +40,7 @@ export class LeaseClock {
     if (!held) return null;
     held.beat = performance.now();
     try {
-      const { lease } = await post(`${this.api}tasks/${held.task}/heartbeat`, { token: held.token });
+      const { lease } = await post(`${this.api}${held.task}/heartbeat`, { token: held.token });
       if (this.held === held) this.on.renewed(lease.expires_at);
       this.renewed(held.task, held.token, lease.expires_in);
       return lease.expires_in;

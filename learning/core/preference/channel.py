@@ -22,6 +22,7 @@ from torch.nn import functional
 from learning.core.preference import losses
 from learning.core.preference.evidence import Floats, Replies, Votes
 from learning.core.preference.network import directions, minimise
+from learning.core.preference.pairs import Pairs
 from learning.core.preference.policy import ReplyPolicy
 
 
@@ -57,19 +58,32 @@ class Channel:
 
 
 def fit_channel(
-    votes: Votes, weights: Floats, smooth: Floats, replies: Replies, reference: ReplyPolicy, config: ChannelConfig
+    votes: Votes,
+    weights: Floats,
+    smooth: Floats,
+    replies: Replies,
+    reference: ReplyPolicy,
+    config: ChannelConfig,
+    comparisons: Pairs | None = None,
 ) -> Channel:
-    """Maximum a posteriori by L-BFGS; ``smooth`` [inquiries, d] as `neighbours.smoothed` gives it."""
+    """Maximum a posteriori by L-BFGS; ``smooth`` [inquiries, d] as `neighbours.smoothed` gives it.
+
+    ``comparisons`` are what people said of two replies to one inquiry of the pool.
+    """
     x, base = _centred(smooth), _tensor(grouped(reference, replies).scores(smooth))
     needs, rates = _Needs(x.shape[1], replies.categories), _Rates(replies)
     inquiry, reply = torch.as_tensor(votes.inquiry), torch.as_tensor(votes.reply)
     category, up, w = torch.as_tensor(replies.category)[reply], _tensor(votes.up), _tensor(weights)
     rows, start = x[inquiry], base[inquiry]
 
+    compared = None if comparisons is None or not len(comparisons) else _Compared(comparisons, x, base, replies)
+
     def objective() -> Tensor:
         answered = needs.log_softmax(rows, start).gather(1, category[:, None])[:, 0]
         low, high = rates.low(), rates.high()
         fit = (w * losses.channel(answered, up, low=low, high=high[reply])).sum()
+        if compared is not None:
+            fit = fit + compared(needs, low, high)
         return fit + needs.penalty(config.penalty) + rates.penalty(config.reply_penalty)
 
     minimise(objective, [*needs.parameters(), *rates.parameters()], iterations=config.iterations)
@@ -103,6 +117,21 @@ def grouped(policy: ReplyPolicy, replies: Replies) -> ReplyPolicy:
     share = share / share.sum(axis=0)
     hidden = None if policy.hidden is None else replace(policy.hidden, outward=policy.hidden.outward @ share)
     return replace(policy, weights=policy.weights @ share, bias=policy.bias @ share, hidden=hidden, person=None)
+
+
+class _Compared:
+    """The loss of comparisons under a channel."""
+
+    def __init__(self, pairs: Pairs, x: Tensor, base: Tensor, replies: Replies) -> None:
+        inquiry = torch.as_tensor(pairs.inquiry)
+        self.rows, self.start, self.weight = x[inquiry], base[inquiry], _tensor(pairs.weight)
+        self.sides = [torch.as_tensor(side) for side in (pairs.chosen, pairs.rejected)]
+        self.category = torch.as_tensor(replies.category)
+
+    def __call__(self, needs: _Needs, low: Tensor, high: Tensor) -> Tensor:
+        q = needs.log_softmax(self.rows, self.start).exp()
+        p = [low + (high[side] - low) * q.gather(1, self.category[side][:, None])[:, 0] for side in self.sides]
+        return (self.weight * losses.compared(p[0], p[1])).sum()
 
 
 class _Needs(torch.nn.Module):

@@ -1,7 +1,7 @@
 """What must not get worse while a policy wins thumbs: guard metrics, and replies that win clicks and lose customers.
 
-Off-policy estimates say what a policy gains by the votes. These checks look at what votes do not show, on outcomes
-logged under both policies (shadow or canary against production).
+Off-policy estimates say what a policy gains by the votes. These checks look at what votes do not show: on outcomes logged
+under both policies (shadow or canary against production), or, before anybody is shown the new one, on the log of the old.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from statistics import NormalDist
 import numpy as np
 
 from learning.core.preference.evidence import Flags, Floats, Ints
+from learning.core.preference.offpolicy import Estimate, Terms, snips
+from learning.core.preference.policy import ReplyPolicy
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,62 @@ def reward_hacking(
         if clicks.low > 0 and solved.high < 0:
             hacked.append(int(one))
     return hacked
+
+
+RAISED = 0.01  # a reply that the new policy sends so much more often has to answer for what it does to customers
+
+
+@dataclass(frozen=True)
+class Hack:
+    """A reply that wins rewards and loses customers, against what the policy in service sends in its place."""
+
+    reply: int
+    reward: Estimate
+    failed: Estimate
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What was shown: embeddings ``x`` [n, d], ``shown`` [n] and its ``propensity`` [n], candidates' ``shares`` [n, R],
+    and what became of it: whether it was ``rewarded`` (a click, a thumb up) and whether it ``failed`` the customer [n]."""
+
+    x: Floats
+    shown: Ints
+    propensity: Floats
+    shares: Floats
+    rewarded: Flags
+    failed: Flags
+
+
+def winners_that_fail(
+    new: ReplyPolicy, old: ReplyPolicy, log: Logged, *, allowed: float, significance: float = 0.05, clip: float = 20.0
+) -> list[Hack]:
+    """Replies that ``new`` raises, that surely win more rewards than what ``old`` sends to the same inquiries, and that
+    surely fail more than ``allowed`` more of them.
+
+    Off-policy (self-normalised, paired), on the inquiries for which the reply was eligible; one-sided on both counts,
+    Bonferroni over the raised replies. Averages over all replies hide what one of many does to its own customers.
+    """
+    eligible = log.shares > 0
+    p = [policy.probabilities(log.x, eligible) for policy in (new, old)]
+    count = np.maximum(eligible.sum(axis=0), 1)
+    raised = np.flatnonzero((p[0] - p[1]).sum(axis=0) / count > RAISED)
+    level = 1 - 2 * significance / max(len(raised), 1)
+    found = []
+    for reply in raised.tolist():
+        rows = np.flatnonzero(eligible[:, reply])
+        shown = (log.shown[rows] == reply).astype(np.float64)
+        before = p[1][rows, log.shown[rows]]
+        if not (shown.any() and before.any()):
+            continue
+        given = {"target": shown, "before": before, "propensity": log.propensity[rows], "clip": clip}
+        reward = _rise(log.rewarded[rows], level=level, **given)
+        failed = _rise(log.failed[rows], level=level, **given)
+        if reward.low > 0 and failed.low > allowed:
+            found.append(Hack(reply, reward, failed))
+    return found
+
+
+def _rise(outcome: Flags, *, target: Floats, before: Floats, propensity: Floats, clip: float, level: float) -> Estimate:
+    terms: list[Terms] = [snips(outcome.astype(np.float64), t, propensity, clip=clip) for t in (target, before)]
+    return terms[0].minus(terms[1], level=level)

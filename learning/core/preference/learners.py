@@ -93,8 +93,9 @@ def learn_channel(evidence: Evidence, config: LearnerConfig) -> ReplyPolicy:
     """The channel learner, distilled into a linear policy."""
     reference = evidence.reference.folded()
     fitted = fit_channel(
-        evidence.votes, evidence.weights, evidence.smoothed, evidence.replies, reference, config.channel
-    )
+        evidence.votes, evidence.weights, evidence.smoothed, evidence.replies, reference, config.channel,
+        evidence.comparisons,
+    )  # fmt: skip
     return distil(fitted, evidence.pool, evidence.replies, reference, config.channel)
 
 

@@ -109,6 +109,16 @@ def channel(answered_logp: Tensor, up: Tensor, *, low: Tensor, high: Tensor) -> 
     return functional.binary_cross_entropy(p.clamp(1e-6, 1 - 1e-6), up, reduction="none")
 
 
+def compared(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """−log P(chosen beats rejected) of two replies whose praise has the probabilities ``chosen`` and ``rejected`` [n].
+
+    Bradley–Terry on their log-odds: the odds of praise are a reply's strength, so that votes and comparisons speak of
+    one and the same quantity.
+    """
+    a, b = (torch.logit(p.clamp(1e-6, 1 - 1e-6)) for p in (chosen, rejected))
+    return bradley_terry(a, b)
+
+
 def inverse_propensity(logp: Tensor, reward: Tensor, propensity: Tensor, *, clip: float) -> Tensor:
     """−reward·π/propensity with the importance ratio clipped (Horvitz & Thompson 1952; clipping of Ionides 2008).
 

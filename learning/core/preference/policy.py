@@ -90,13 +90,27 @@ class ReplyPolicy:
 
     def with_person(self, score: float) -> ReplyPolicy:
         """The same policy with "ask a person" as one more candidate, its score the same for every inquiry."""
-        columns = np.zeros((len(self.weights), 1), dtype=self.weights.dtype)
+        return self.with_column(np.zeros(len(self.weights)), score)
+
+    def with_column(self, weights: Floats, score: float) -> ReplyPolicy:
+        """The same policy with a person whose score is x·``weights`` [d] + ``score``, as the last column."""
+        columns = np.asarray(weights, dtype=self.weights.dtype)[:, None]
         hidden = self.hidden
         if hidden is not None:
             nothing = np.zeros((len(hidden.outward), 1), dtype=hidden.outward.dtype)
             hidden = replace(hidden, outward=np.hstack([hidden.outward, nothing]))
         bias = np.append(self.bias, np.asarray(score, dtype=self.bias.dtype))
         return replace(self, weights=np.hstack([self.weights, columns]), bias=bias, hidden=hidden, person=self.replies)
+
+    def without_person(self) -> ReplyPolicy:
+        """The replies alone."""
+        if self.person is None:
+            return self
+        keep = np.arange(self.replies) != self.person
+        hidden = self.hidden
+        if hidden is not None:
+            hidden = replace(hidden, outward=hidden.outward[:, keep])
+        return replace(self, weights=self.weights[:, keep], bias=self.bias[keep], hidden=hidden, person=None)
 
 
 def draw(probabilities: Floats, rng: np.random.Generator) -> tuple[Ints, Floats]:

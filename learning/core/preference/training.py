@@ -33,12 +33,16 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``policy`` is the reference where ``fallback`` gives a reason; ``gain`` is P(up) over the reference's, on votes."""
+    """``policy`` is the reference where ``fallback`` gives a reason; ``gain`` is P(up) over the reference's, on votes.
+
+    ``approval`` [inquiries, R] is the expected P(up) of each reply on each inquiry of the pool, None after a fallback.
+    """
 
     policy: ReplyPolicy
     screening: Screening
     gain: Estimate | None
     fallback: str | None
+    approval: Floats | None = None
 
 
 def train_reply_policy(evidence: Evidence, config: TrainingConfig | None = None) -> Outcome:
@@ -56,7 +60,8 @@ def train_reply_policy(evidence: Evidence, config: TrainingConfig | None = None)
             f"On unseen voters its gain over the reference is {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})."
         )
         return Outcome(evidence.reference, screening, gain, reason)
-    return Outcome(learn(config.learner, screened, config.learning), screening, gain, None)
+    learned = learn(config.learner, screened, config.learning)
+    return Outcome(learned, screening, gain, None, _channel(screened, config).expected())
 
 
 def screen_evidence(evidence: Evidence, config: TrainingConfig) -> Screening:
@@ -117,4 +122,5 @@ def _channel(evidence: Evidence, config: TrainingConfig) -> Channel:
         evidence.replies,
         evidence.reference.folded(),
         config.learning.channel,
+        evidence.comparisons,
     )

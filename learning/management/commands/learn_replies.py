@@ -28,6 +28,11 @@ class Command(BaseCommand):
             "--exploration", type=float, default=0.1, help="share drawn evenly from the candidates (with --start)"
         )
         parser.add_argument(
+            "--ask-person-below",
+            type=float,
+            help="hand an inquiry to a person where no reply is expected to please this share of customers; 0 ends it",
+        )
+        parser.add_argument(
             "--rollback", action="store_true", help="put back what chose before: a version, or the first reply"
         )
 
@@ -37,6 +42,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no project {options['project']!r}.")
         if not 0 <= options["exploration"] <= 1:
             raise CommandError("The exploration is a share from 0 to 1.")
+        if options["ask_person_below"] is not None and not 0 <= options["ask_person_below"] < 1:
+            raise CommandError("What a person is worth is an approval from 0 to below 1.")
         if options["rollback"]:
             self._rollback(project)
         else:
@@ -44,6 +51,8 @@ class Command(BaseCommand):
 
     def _learn(self, project: Project, options: dict[str, Any]) -> None:
         params = {"start": True, "exploration": options["exploration"]} if options["start"] else {}
+        if options["ask_person_below"] is not None:
+            params["ask_person_below"] = options["ask_person_below"]
         job = jobs.enqueue(kind=KIND, project_id=project.pk, params=params)
         jobs.run_to_end(job)
         if job.state != JobState.DONE:

@@ -9,6 +9,7 @@ import pytest
 
 from learning.core.preference.channel import Channel, ChannelConfig, distil, fit_channel, grouped
 from learning.core.preference.evidence import Replies
+from learning.core.preference.pairs import pairs_from_comparisons
 from learning.core.preference.policy import Hidden, ReplyPolicy
 from tests.learning.core.preference.worlds import Town, town
 
@@ -87,3 +88,25 @@ def test_a_reference_with_a_hidden_layer_keeps_it_through_distillation() -> None
     assert policy.hidden is not None
     agreement = policy.scores(e.pool).argmax(axis=1) == channel.expected().argmax(axis=1)
     assert agreement.mean() > 0.9
+
+
+def compared(place: Town, verdict: str, n: int = 150) -> Channel:
+    """Votes as before, and comparisons of the two replies of each inquiry's category."""
+    e, inquiry = place.evidence, np.arange(n)
+    first = 2 * place.labels[inquiry]
+    pairs = pairs_from_comparisons(inquiry, first, first + 1, [verdict] * n)
+    return fit_channel(e.votes, e.weights, e.smoothed, e.replies, e.reference, ChannelConfig(), pairs)
+
+
+def test_comparisons_move_the_praise_of_the_reply_that_won() -> None:
+    place = town(honest=300)
+    before, after = fitted(place), compared(place, "b")
+    assert (after.high[1::2] - after.high[0::2]).mean() > (before.high[1::2] - before.high[0::2]).mean() + 0.1
+    assert (after.high[1::2] > after.high[0::2]).all()
+
+
+def test_ties_pull_two_replies_together_and_neither_says_nothing() -> None:
+    place = town(honest=300)
+    before, tied, neither = fitted(place), compared(place, "tie"), compared(place, "neither")
+    assert np.abs(tied.high[1::2] - tied.high[0::2]).mean() < np.abs(before.high[1::2] - before.high[0::2]).mean()
+    assert neither.high == pytest.approx(before.high)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from learning.core.preference.guards import Guard, breached, change, reward_hacking
+from learning.core.preference.guards import Guard, Logged, breached, change, reward_hacking, winners_that_fail
+from learning.core.preference.policy import ReplyPolicy
 
 
 def rates(n: int, share: float, seed: int) -> np.ndarray:
@@ -43,3 +44,44 @@ def test_a_reply_is_hacking_only_if_it_wins_clicks_and_loses_resolutions(
     clicked = np.concatenate([rates(n, p, i) for i, p in enumerate((0.2, 0.2, 0.2, clicks))]) > 0
     resolved = np.concatenate([rates(n, p, 9 + i) for i, p in enumerate((0.8, 0.8, 0.8, solved))]) > 0
     assert reward_hacking(reply, new, clicked, resolved) == expected
+
+
+def hacked_log(n: int, *, rewarded: float, failed: float, seed: int = 0) -> Logged:
+    """Two replies of equal propensity; reply 1 is rewarded and fails at these rates, reply 0 at 0.4 and 0.1."""
+    rng = np.random.default_rng(seed)
+    shown = rng.integers(0, 2, n)
+    return Logged(
+        rng.standard_normal((n, 3)), shown, np.full(n, 0.5), np.full((n, 2), 0.5),
+        rng.random(n) < np.where(shown == 1, rewarded, 0.4), rng.random(n) < np.where(shown == 1, failed, 0.1),
+    )  # fmt: skip
+
+
+def leaning(to: int, by: float = 3.0) -> ReplyPolicy:
+    return ReplyPolicy(np.zeros((3, 2)), by * np.eye(2)[to])
+
+
+@pytest.mark.parametrize(
+    ("rewarded", "failed", "expected"), [(0.7, 0.3, [1]), (0.7, 0.1, []), (0.4, 0.3, []), (0.2, 0.05, [])]
+)
+def test_off_policy_only_a_reply_that_wins_rewards_and_fails_customers_is_named(
+    rewarded: float, failed: float, expected: list[int]
+) -> None:
+    log = hacked_log(3000, rewarded=rewarded, failed=failed)
+    found = winners_that_fail(leaning(1), leaning(0), log, allowed=0.0)
+    assert [h.reply for h in found] == expected
+    if expected:
+        assert found[0].failed.value == pytest.approx(0.2, abs=0.06)
+
+
+def test_off_policy_a_reply_that_the_new_policy_does_not_raise_is_nobodys_fault() -> None:
+    log = hacked_log(3000, rewarded=0.7, failed=0.3)
+    assert winners_that_fail(leaning(0), leaning(0), log, allowed=0.0) == []
+    assert winners_that_fail(leaning(1), leaning(0), log, allowed=0.5) == []
+
+
+def test_off_policy_an_honest_reply_is_seldom_accused() -> None:
+    accused = sum(
+        bool(winners_that_fail(leaning(1), leaning(0), hacked_log(400, rewarded=0.7, failed=0.1, seed=s), allowed=0.0))
+        for s in range(200)
+    )
+    assert accused <= 200 * 0.05 + 3 * (200 * 0.05 * 0.95) ** 0.5  # one-sided 5 %, three standard deviations

@@ -181,3 +181,14 @@ LOSSES_OF_A_MARGIN = {
 def test_gradients_equal_finite_differences(name: str) -> None:
     margins = tensor(-1.3, 0.2, 2.5).requires_grad_()
     assert torch.autograd.gradcheck(LOSSES_OF_A_MARGIN[name], (margins,), eps=1e-6, atol=1e-6)
+
+
+def test_a_comparison_of_equal_replies_costs_ln_2_and_its_gradient_is_that_of_the_log_odds() -> None:
+    a = torch.tensor([0.5, 0.3], dtype=torch.float64, requires_grad=True)
+    b = torch.tensor([0.5, 0.6], dtype=torch.float64)
+    loss = losses.compared(a, b)
+    odds = 0.3 / 0.7 / (0.3 / 0.7 + 0.6 / 0.4)  # Bradley-Terry: strength over the sum of both strengths
+    assert loss.tolist() == pytest.approx([np.log(2), -np.log(odds)])
+    loss.sum().backward()
+    assert a.grad is not None
+    assert a.grad.tolist() == pytest.approx([-0.5 / 0.25, -(1 - odds) / 0.21])
