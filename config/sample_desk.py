@@ -14,20 +14,27 @@ from config import embedded
 from feedback.keys import SCOPES, cache, create_key
 from feedback.models import ApiKey, ClientApp, Membership, Project, Role, User
 from feedback.services import add_reply, create_project
+from learning.models import DriftSettings
 from learning.sample.grammar import CATEGORIES, replies
+from serving.models import RolloutSettings
 
 SLUG = "demo"
 LOCALES = ("en", "ja")
+# A quarter, so that ten minutes of traffic say how accurate the answers are; a desk at work draws a few in a hundred.
+AUDITED = 0.25
 PEOPLE: dict[str, list[str]] = {
     "annotator1": [Role.ANNOTATOR],
     "annotator2": [Role.ANNOTATOR],
     "expert": [Role.EXPERT, Role.ANNOTATOR],
     "agent": [Role.AGENT],
     "lead": [Role.LEAD, Role.ADMIN, Role.EXPERT, Role.ANNOTATOR, Role.AGENT],
-    # These two are moved by the sample traffic, so that a visitor's own work is not in their way.
+    # These are moved by the story (config/demo), so that a visitor's own work is not in their way.
     "sample1": [Role.ANNOTATOR],
     "sample2": [Role.ANNOTATOR],
     "sample3": [Role.EXPERT],
+    "sample4": [Role.ANNOTATOR],
+    "sample5": [Role.ANNOTATOR],
+    "sample6": [Role.LEAD],
 }
 
 
@@ -63,7 +70,13 @@ def _make_project() -> None:
         }
         for c in CATEGORIES
     ]  # fmt: skip
-    project = create_project(slug=SLUG, name="Sample desk", categories=categories, overlap=2, retrain_after_labels=40)
+    project = create_project(
+        slug=SLUG, name="Sample desk", categories=categories, overlap=2, retrain_after_labels=70, audit_rate=AUDITED
+    )
+    DriftSettings.objects.create(project=project, check_after=100, audited=50)
+    RolloutSettings.objects.create(
+        project=project, mode=RolloutSettings.Mode.STEPWISE, minimum_per_arm=20, minimum_audited=0, look_minutes=1
+    )
     for category in project.categories.all():
         for locale in LOCALES:
             for slot, text in enumerate(replies(category.key, locale), 1):

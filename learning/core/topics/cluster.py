@@ -46,7 +46,7 @@ class Config:
 
     neighbours: int = 15  # UMAP's own default: local enough for topics of tens of texts
     dimensions: int = 5  # enough to keep topics apart, few enough for densities to mean something
-    layouts: int = 5  # seeds that vote
+    layouts: int = 6  # seeds that vote: two such consensuses agree at .91 (of 5: .89), and each costs a fifth more
     epochs: int = (
         200  # UMAP's default for large data; 500, its default for small, changes nothing that the consensus keeps
     )
