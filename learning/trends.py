@@ -45,7 +45,7 @@ def _since() -> Any:
 
 
 def _shares(
-    key: str, title: str, tone: str, rows: list[tuple[float, float, float]], grain: Grain, **more: Any
+    key: str, title: str, tone: str, rows: Sequence[tuple[float, float, float]], grain: Grain, **more: Any
 ) -> Chart:
     """Shares by day or less with their intervals: (bin, successes, trials)."""
     found = [(n, w) for n, hits, trials in rows if (w := wilson(hits, trials))]
