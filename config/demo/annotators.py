@@ -1,4 +1,4 @@
-"""Sample annotators: two on the first shift, an expert, and a second shift for what the lead sends.
+"""Sample annotators: two for each language on the first shift, an expert, and a second shift for what the lead sends.
 
 They keep up with the first labels, then slow down so that a visitor always finds something to do. What fits no category
 they skip, with that reason; the second shift, which has skipped nothing, labels it once there is a category.
@@ -34,6 +34,7 @@ class Annotators:
             self.told("Annotators: the first labels.")
             self.work(self.first, self.pace.label_rate, labels=self.pace.first_labels)
             self.told("Annotators: slower now; the queue is yours, too.")
+            self.work(self.first, self.pace.slow_label_rate, labels=10**6, until=lambda: self.app.serving() is not None)
             self.work(self.first, self.pace.slow_label_rate, labels=self.pace.usual_labels, until=self.sent)
             self.wait_for(self.sent)
             self.told("Annotators: the lead has sent a new kind of problem; the second shift labels it.")

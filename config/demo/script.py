@@ -44,7 +44,7 @@ class Pace:
     new_share: float = 0.4  # of inquiries, while the new kind of problem lasts
     after: int = 150  # inquiries that the recovered model answers, before it becomes quiet
     calm_every: float = 20.0
-    first_labels: int = 80
+    first_labels: int = 105
     usual_labels: int = 40
     new_labels: int = 90
     last_labels: int = 60
@@ -61,7 +61,7 @@ PACES = {
     # For tests: one language, as fast as the machine allows, and no more texts than the evidence needs.
     "quick": Pace(
         locales=("en",), opening=230, opening_rate=60.0, usual=60, spread=160, rate=12.0, waiting_rate=2.0, after=120,
-        first_labels=75, usual_labels=20, new_labels=60, last_labels=80, label_rate=60.0, slow_label_rate=4.0,
+        first_labels=92, usual_labels=20, new_labels=60, last_labels=80, label_rate=60.0, slow_label_rate=4.0,
         look_every=0.5, step_seconds=0.5, check_every=5.0,
     ),
 }  # fmt: skip

@@ -16,7 +16,10 @@ from config.demo.script import PACES
 from feedback.models import Inquiry
 
 ROLES = ("customers", "annotators", "lead")
-FIRST_SHIFT, EXPERT, SECOND_SHIFT, LEAD = ("sample1", "sample2"), "sample3", ("sample4", "sample5"), "sample6"
+# Two turns in three are English, like the customers.
+JAPANESE = ("sample7", "sample8")
+FIRST_SHIFT, SECOND_SHIFT = ("sample1", "sample2", "sample1", "sample2"), ("sample4", "sample5")
+EXPERT, LEAD = "sample3", "sample6"
 
 
 class Command(BaseCommand):
@@ -41,7 +44,9 @@ class Command(BaseCommand):
             before = Inquiry.objects.filter(project__slug=sample_desk.SLUG).count()
             Customers(app, pace, seed=seed, before=before, told=self._told).play(options["inquiries"])
         elif options["role"] == "annotators":
-            first, second = ([person(n) for n in names] for names in (FIRST_SHIFT, SECOND_SHIFT))
+            names = [*FIRST_SHIFT, *(JAPANESE if "ja" in pace.locales else ())]
+            known = {n: person(n) for n in {*names, *SECOND_SHIFT}}
+            first, second = [known[n] for n in names], [known[n] for n in SECOND_SHIFT]
             Annotators(app, first, second, person(EXPERT), pace, seed=seed, told=self._told).play()
         else:
             Lead(app, person(LEAD), pace, seed=seed, told=self._told).play()
