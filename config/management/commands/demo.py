@@ -40,6 +40,6 @@ class Command(BaseCommand):
         for username, (password, roles) in desk.people.items():
             if not username.startswith("sample"):
                 self.stdout.write(f"  {username:<12} {password:<14} {', '.join(roles)}")
-        self.stdout.write("  (sample1 to sample6 are played by the story)")
+        self.stdout.write("  (sample1 to sample8 are played by the story)")
         self.stdout.write(f"API key: {desk.key}")
         self.stdout.write("Starting PostgreSQL, Redis, web, workers and beat. Ctrl+C stops everything.")
