@@ -13,7 +13,7 @@ import pytest
 from benchmarks.stack import Stack
 from config.demo.script import NEW, PACES, Truth
 
-PATIENCE = 540.0
+PATIENCE = 800.0
 FIRST = "SELECT min(promoted_at) FROM serving_modelversion WHERE promoted_at IS NOT NULL"
 ALARM = f"SELECT min(created_at) FROM learning_driftreport WHERE state = 'critical' AND created_at > ({FIRST})"
 # The training that taught the new category, the rollout of the version that came of it, and the topic's birth.
@@ -75,7 +75,7 @@ def right(answers: list[tuple[datetime, bool, bool]], *, new: bool | None = None
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("tables")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_alarm_topic_retraining_rollout_and_recovery_come_in_this_order(stack: Stack) -> None:
     found = waited_for(stack, lambda: stack.rows(RETRAINED), "a rollout of the new category")
     trained, rolled_out, completed = found[0]

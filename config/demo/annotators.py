@@ -34,7 +34,7 @@ class Annotators:
             self.told("Annotators: the first labels.")
             self.work(self.first, self.pace.label_rate, labels=self.pace.first_labels)
             self.told("Annotators: slower now; the queue is yours, too.")
-            self.work(self.first, self.pace.slow_label_rate, labels=10**6, until=lambda: self.app.serving() is not None)
+            self.until_served()
             self.work(self.first, self.pace.slow_label_rate, labels=self.pace.usual_labels, until=self.sent)
             self.wait_for(self.sent)
             self.told("Annotators: the lead has sent a new kind of problem; the second shift labels it.")
@@ -55,6 +55,14 @@ class Annotators:
             turn += 1
             if turn % 8 == 0:
                 settled += self.label(self.expert, noise=0.0)
+
+    def until_served(self) -> None:
+        """Wait for the first version; where its gates stopped it, label on until the next training begins."""
+        while self.app.serving() is None:
+            if self.app.training():
+                self.clock.wait(1 / self.pace.look_every)
+            else:
+                self.work(self.first, self.pace.label_rate, labels=5)
 
     def wait_for(self, so: Callable[[], bool]) -> None:
         while not so():

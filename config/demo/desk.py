@@ -13,6 +13,7 @@ from config.demo.script import NEW
 
 AWAY = 120.0  # seconds that a service may be away, while it restarts
 BUSY = (429, 502, 503, 504)
+UNFINISHED = ("queued", "running", "failed")
 PROBE = "A message in your name wants my card number, is it a scam?"
 
 
@@ -76,6 +77,10 @@ class App:
         A label is live at once: the version before knows the category, too, as soon as the first of its labels is settled.
         """
         return any(NEW in m["lineage"].get("category_ids", {}) for m in self._in_production().values())
+
+    def training(self) -> bool:
+        """Whether a training waits or runs."""
+        return any(j["kind"] == "train" and j["state"] in UNFINISHED for j in self.get("/jobs")["jobs"])
 
     def _in_production(self) -> dict[str, dict[str, Any]]:
         """The version in production that reads English: name → what is known of it. Empty before the first."""

@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from config.demo.desk import App, Clock, Person
+from config.demo.desk import UNFINISHED, App, Clock, Person
 from config.demo.script import NEW, NEW_DESCRIPTION, NEW_NAME, Pace, Truth
 
-UNFINISHED = ("queued", "running", "failed")
 MOSTLY = 0.6  # of a topic's typical texts
 
 
