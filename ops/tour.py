@@ -30,18 +30,17 @@ SCREENS = {
     "drift": ("drift", ".texts"),
     "topics": ("topics", "#map[data-draws]"),
     "topic": ("topics/TOPIC", ".bars"),
-    "models": ("models", ".trial .chart"),
+    "models": ("models", ".versions, main table"),
     "quality": ("quality", ".quality"),
 }
 SHOWN_FROM = {"accuracy": "#trends"}
+# Inquiries that the recovered model has answered.
 TOLD = """
-SELECT count(*) FROM labeling_label l JOIN serving_decisionrecord d ON d.inquiry_id = l.inquiry_id
-JOIN feedback_category c ON c.id = l.category_id
-WHERE c.key = 'scam_report' AND d.decided_at > (
+SELECT count(*) FROM serving_decisionrecord d WHERE d.decided_at > (
     SELECT min(r.ended_at) FROM serving_rollout r JOIN serving_modelversion m ON m.id = r.candidate_id
     WHERE r.state = 'completed' AND m.lineage->'category_ids' ? 'scam_report')
 """
-ENOUGH = 15
+ENOUGH = 160
 TOPIC = (
     "SELECT t.number FROM learning_topic t JOIN learning_topicevent e ON e.topic_id = t.id WHERE e.kind = 'category'"
 )

@@ -28,8 +28,8 @@ class Lead:
         self.made = False
 
     def play(self) -> None:
-        """Until a model that knows the new problem is in production and nothing is under way any more."""
-        while not (self.app.has_learned() and not self.running_rollouts()):
+        """Until a model that knows the new problem is in production and nothing is under way, in no language."""
+        while not (self.app.has_learned() and not self.app.training() and not self.running_rollouts()):
             self.clock.wait(1 / self.pace.look_every)
             self.look()
         self.told("Lead: the new problem is known and served. Over to you.")
