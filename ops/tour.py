@@ -29,9 +29,7 @@ SCREENS = {
     "accuracy": ("loop", "#chart-accuracy .drawing"),
     "drift": ("drift", ".texts"),
     "topics": ("topics", "#map[data-draws]"),
-    "topic": ("topics/TOPIC", ".bars"),
-    "models": ("models", ".versions, main table"),
-    "quality": ("quality", ".quality"),
+    "models": ("models", "main table"),
 }
 SHOWN_FROM = {"accuracy": "#trends"}
 # Inquiries that the recovered model has answered.
@@ -41,9 +39,6 @@ SELECT count(*) FROM serving_decisionrecord d WHERE d.decided_at > (
     WHERE r.state = 'completed' AND m.lineage->'category_ids' ? 'scam_report')
 """
 ENOUGH = 160
-TOPIC = (
-    "SELECT t.number FROM learning_topic t JOIN learning_topicevent e ON e.topic_id = t.id WHERE e.kind = 'category'"
-)
 
 
 def main() -> int:
@@ -55,8 +50,7 @@ def main() -> int:
     with Stack(command=("demo", "--pace", args.pace)) as stack:
         until_told(stack)
         password = json.loads((stack.home / "demo.json").read_text())["people"]["lead"][0]
-        topic = str(stack.rows(TOPIC)[0][0])
-        return photograph(stack.url, password, topic, args.to)
+        return photograph(stack.url, password, args.to)
 
 
 def until_told(stack: Stack) -> None:
@@ -67,7 +61,7 @@ def until_told(stack: Stack) -> None:
         time.sleep(2)
 
 
-def photograph(url: str, password: str, topic: str, to: Path) -> int:
+def photograph(url: str, password: str, to: Path) -> int:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     large = []
     with sync_playwright() as playwright:
@@ -80,7 +74,7 @@ def photograph(url: str, password: str, topic: str, to: Path) -> int:
         page.wait_for_url("**/p/demo/**")
         for name, (path, ready) in SCREENS.items():
             kept = to / f"tour-{name}.png"
-            take(page, f"{url}/p/demo/{path.replace('TOPIC', topic)}", ready, SHOWN_FROM.get(name), kept)
+            take(page, f"{url}/p/demo/{path}", ready, SHOWN_FROM.get(name), kept)
             if kept.stat().st_size > MOST:
                 large.append(kept.name)
         browser.close()
