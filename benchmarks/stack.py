@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -41,9 +42,11 @@ print(json.dumps(said))
 
 
 class Stack:
-    """`manage.py run` in a fresh home, as a context manager; everything is stopped and removed at the end."""
+    """`manage.py run`, or another command that runs the stack, in a fresh home, as a context manager; everything is stopped
+    and removed at the end.
+    """
 
-    def __init__(self, *, web_workers: int = 1, keep: bool = False) -> None:
+    def __init__(self, *, web_workers: int = 1, keep: bool = False, command: Sequence[str] = ("run",)) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="enso-bench-"))
         encoders = os.environ.get("ENSO_ENCODERS") or Path(os.environ.get("ENSO_HOME", ROOT / ".enso")) / "encoders"
         self.environment = {
@@ -52,7 +55,7 @@ class Stack:
             "ENSO_ENCODERS": str(encoders),
             "LOG_LEVEL": "WARNING",
         }
-        self.web_workers, self.keep = web_workers, keep
+        self.web_workers, self.keep, self.command = web_workers, keep, command
         self.log = (self.home / "stack.log").open("wb")
 
     def manage(self, *arguments: str) -> str:
@@ -98,7 +101,7 @@ class Stack:
         command = [
             sys.executable,
             "manage.py",
-            "run",
+            *self.command,
             "--port",
             str(free_port()),
             "--web-workers",
@@ -179,17 +182,16 @@ class Stack:
         import psycopg
 
         given = os.environ.get("DATABASE_URL")
-        if given:
-            connection = psycopg.connect(given)
-        else:
-            code = "from config import embedded, entry; import json; d = embedded.database_settings(); print(json.dumps(d))"
-            done = subprocess.run(
-                [sys.executable, "-c", code], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True
-            )
-            d = json.loads(done.stdout)
-            connection = psycopg.connect(host=d["HOST"], dbname=d["NAME"], user=d["USER"], port=d.get("PORT") or None)
+        connection = psycopg.connect(given) if given else psycopg.connect(**self._database)
         with connection:
             return list(connection.execute(sql, parameters).fetchall())
+
+    @cached_property
+    def _database(self) -> dict[str, Any]:
+        """Where the embedded database is; it takes a process to ask."""
+        code = "from config import embedded, entry; import json; d = embedded.database_settings(); print(json.dumps(d))"
+        d = json.loads(self.python(code))
+        return {"host": d["HOST"], "dbname": d["NAME"], "user": d["USER"], "port": d.get("PORT") or None}
 
 
 def postgres_tool(name: str) -> str:

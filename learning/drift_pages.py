@@ -153,7 +153,7 @@ def _simulated(request: HttpRequest, project: Project) -> tuple[SimulationForm, 
 @require_safe
 @page(*EVERYBODY)
 def chart(request: HttpRequest, who: Visitor, chart: str, kind: str) -> HttpResponse:
-    """A chart as a file: its table (csv) or its drawing (svg, and png where a renderer is installed)."""
+    """A chart as a file: its table (csv) or its drawing (svg)."""
     found = _chart(request, who.project, chart) if kind in trends.FILES else None
     if found is None:
         raise Http404(_("There is no such chart."))
@@ -175,9 +175,4 @@ def _file(found: Chart, kind: str) -> HttpResponse:
     if kind == "csv":
         return HttpResponse("\ufeff" + found.as_csv(), content_type="text/csv; charset=utf-8")
     context: dict[str, Any] = {"d": found.drawing, "title": found.title, "style": FILE_STYLE}
-    drawn = render_to_string("chart.svg", context).strip()
-    if kind == "svg":
-        return HttpResponse(drawn, content_type="image/svg+xml")
-    from cairosvg import svg2png  # type: ignore[import-not-found] # an optional package
-
-    return HttpResponse(svg2png(bytestring=drawn.encode(), output_width=1280), content_type="image/png")
+    return HttpResponse(render_to_string("chart.svg", context).strip(), content_type="image/svg+xml")

@@ -48,6 +48,7 @@ DETECTORS = {
     "psi": ("PSI", gettext_lazy("population stability index, per component")),
     "ks": ("KS", gettext_lazy("Kolmogorov–Smirnov, per component")),
     "prediction_kl": ("KL", gettext_lazy("divergence of the predicted classes")),
+    "attribution_ks": (gettext_lazy("Reasons (KS)"), gettext_lazy("what the model decides by; changed beyond 0.15")),
 }
 SLICES = {"locale": gettext_lazy("Language"), "channel": gettext_lazy("Channel"), "category": gettext_lazy("Category")}
 MONITORS = {

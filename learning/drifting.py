@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from feedback import outbox
 from feedback.models import Inquiry, Job
-from learning import evidence
+from learning import drift_attributions, evidence
 from learning.audits import Answer, accuracy, audited_answers, counts
 from learning.core.audit import drop_bounds
+from learning.core.drift.attribution import AttributionShift
 from learning.core.drift.combined import SMALLEST, Calibration, check_slices, holm, resamples_for
 from learning.core.drift.combined import Report as Found
 from learning.core.drift.detectors import BY_NAME, PARTS
@@ -64,6 +65,7 @@ class Checked:
     signals: Signals
     calibration_p: float | None
     comparison: Comparison
+    attribution: AttributionShift | None
     cpu_seconds: float
 
     @property
@@ -101,10 +103,20 @@ def compared(known: Evidence, texts: Texts, *, looks: int, level: float, progres
     slices = _slices(known, texts, window, rng)
     progress(0.9, "telling kinds apart")
     signals, calibration_p = _signals(known, texts, found, rng)
-    comparison = known.reference.compare(window)
+    comparison, attribution = known.reference.compare(window), drift_attributions.shift_of(known, texts)
     cpu = time.process_time() - began
     return Checked(
-        known, texts, looks, found, calibration.null_combined, slices, signals, calibration_p, comparison, cpu
+        known,
+        texts,
+        looks,
+        found,
+        calibration.null_combined,
+        slices,
+        signals,
+        calibration_p,
+        comparison,
+        attribution,
+        cpu,
     )
 
 
@@ -204,7 +216,7 @@ def report(checked: Checked, *, trigger: str, job: Job | None) -> DriftReport:
         "project_id": known.row.project_id, "reference": known.row, "trigger": trigger, "window": window, "begins": begins,
         "ends": ends, "n": found.n, "looks": checked.looks, "resamples": len(checked.null), "level": found.level,
         "state": checked.state, "statistic": found.default.value, "p_value": found.default.p_value,
-        "threshold": float(np.quantile(checked.null, 1 - found.level)), "parts": found.parts, "detectors": _detectors(found),
+        "threshold": float(np.quantile(checked.null, 1 - found.level)), "parts": found.parts, "detectors": _detectors(checked),
         "slices": checked.slices, "signals": {**asdict(checked.signals), "calibration": checked.calibration_p},
         "kinds": [k.code for k in tell_apart(checked.signals)], "cpu_seconds": checked.cpu_seconds, **_shown(checked),
     }  # fmt: skip
@@ -229,15 +241,16 @@ def _shown(checked: Checked) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _detectors(found: Found) -> list[dict[str, Any]]:
-    """Parts as they are; detectors by name after Holm's correction for their number."""
+def _detectors(checked: Checked) -> list[dict[str, Any]]:
+    """Parts as they are; detectors by name after Holm's correction for their number; attributions, where there are any."""
+    found, attribution = checked.found, checked.attribution
     parts = [f for f in found.findings if f.detector in PARTS]
     named = [f for f in found.findings if f.detector not in PARTS]
     p = [f.p_value for f in parts] + holm(np.array([f.p_value for f in named])).tolist()
     return [
         {"name": f.detector, "value": f.value, "p": float(at), "drifted": bool(at <= UNUSUAL), "part": f.detector in PARTS}
         for f, at in zip([*parts, *named], p, strict=True)
-    ]  # fmt: skip
+    ] + ([drift_attributions.detector(attribution, UNUSUAL)] if attribution else [])  # fmt: skip
 
 
 @dataclass(frozen=True)

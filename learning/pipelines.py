@@ -50,6 +50,7 @@ def train_project(running: jobs.Running) -> dict[str, Any]:
 
     project_id = running.job.project_id
     running.report(0.02, "collecting labels")
+    served.refresh()  # a category that was added a moment ago is one to be learned
     read = encoders_with_labels(project_id=project_id)
     students_of = [s.encoder_sha for s in students.in_production(project_id=project_id) if s.teacher_sha in read]
     shas = [*read, *students_of]

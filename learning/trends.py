@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from importlib.util import find_spec
 from typing import Any
 
 from django.db.models import Count, F, Q
-from django.db.models.functions import TruncDate
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -22,11 +20,12 @@ from labeling.models import TaskKind, TaskState
 from labeling.policy import BANDS, DISAGREEMENTS
 from learning.models import DriftReport, DriftSettings, DriftState, GuardReport
 from learning.selectors import wilson
+from learning.spans import Grain, grain_of
 from serving.models import DecisionRecord
 
 DAYS = 30
-# What a chart can be had as. A picture of points needs a renderer that not every installation has.
-FILES = ("csv", "svg", "png") if find_spec("cairosvg") else ("csv", "svg")
+# What a chart can be had as; the browser makes a PNG of the SVG (config/static/enso/charts.js).
+FILES = ("csv", "svg")
 CHECKS = 60
 SHAPES = {DriftState.STEADY: "circle", DriftState.WARNING: "diamond", DriftState.CRITICAL: "triangle"}
 MOST_SURE = 4.0  # p-values below 10⁻⁴ look alike
@@ -45,43 +44,48 @@ def _since() -> Any:
     return timezone.now() - timedelta(days=DAYS)
 
 
-def _shares(key: str, title: str, tone: str, rows: list[tuple[date, float, float]], **more: Any) -> Chart:
-    """Shares by day with their intervals: (day, successes, trials)."""
-    found = [(day, w) for day, hits, n in rows if (w := wilson(hits, n))]
-    points = tuple(Point(day.toordinal(), w.value, w.low, w.high) for day, w in found)
-    table = tuple(
-        (day.isoformat(), f"{w.value:.4f}", f"{w.low:.4f}", f"{w.high:.4f}", f"{w.n:.0f}") for day, w in found
-    )
-    head = (_("Day"), _("Share"), _("95 % from"), _("to"), _("Count"))
+def _shares(
+    key: str, title: str, tone: str, rows: Sequence[tuple[float, float, float]], grain: Grain, **more: Any
+) -> Chart:
+    """Shares by day or less with their intervals: (bin, successes, trials)."""
+    found = [(n, w) for n, hits, trials in rows if (w := wilson(hits, trials))]
+    points = tuple(Point(n, w.value, w.low, w.high) for n, w in found)
+    table = tuple((grain.named(n), f"{w.value:.4f}", f"{w.low:.4f}", f"{w.high:.4f}", f"{w.n:.0f}") for n, w in found)
+    head = (_("Day") if grain.seconds is None else _("From"), _("Share"), _("95 % from"), _("to"), _("Count"))
     return Chart(
-        key, title, (Series(title, points, tone),), head, table, day_words, percent, bottom=0.0, top=1.0, **more
+        key, title, (Series(title, points, tone),), head, table, grain.words, percent, bottom=0.0, top=1.0, **more
     )  # fmt: skip
 
 
 def automation(project: Project) -> Chart:
-    """Share of inquiries that the model answered alone, by day."""
+    """Share of inquiries that the model answered alone, by day or less."""
+    grain = grain_of(project)
     own = DecisionRecord.objects.filter(inquiry__project=project, inquiry__received_at__gt=_since())
-    days = own.annotate(day=TruncDate("inquiry__received_at")).values("day").order_by("day")
-    rows = days.annotate(n=Count("pk"), auto=Count("pk", filter=Q(decision="auto"))).values_list("day", "auto", "n")
+    bins = own.annotate(bin=grain.bin("inquiry__received_at")).values("bin").order_by("bin")
+    counted = bins.annotate(n=Count("pk"), auto=Count("pk", filter=Q(decision="auto"))).values_list("bin", "auto", "n")
+    rows = [(grain.place(b), auto, n) for b, auto, n in counted]
     note = _("No inquiry came in the last 30 days.")
-    return _shares("automation", _("Answered by the model alone"), "model", list(rows), note="" if rows else note)
+    return _shares("automation", _("Answered by the model alone"), "model", rows, grain, note="" if rows else note)
 
 
 def accuracy(project: Project) -> Chart:
-    """Audited accuracy by day, each draw weighted by one over its propensity."""
+    """Audited accuracy by day or less, each draw weighted by one over its propensity."""
+    grain = grain_of(project)
     drawn = DecisionRecord.objects.filter(
         inquiry__project=project, inquiry__received_at__gt=_since(), audit=True, propensity__gt=0,
         inquiry__task__kind=TaskKind.AUDIT, inquiry__task__state=TaskState.RESOLVED,
-    ).annotate(day=TruncDate("inquiry__received_at"))  # fmt: skip
-    groups: dict[date, list[tuple[bool, float]]] = defaultdict(list)
-    for day, said, right, propensity in drawn.values_list(
-        "day", "category_id", F("inquiry__task__category_id"), "propensity"
+    ).annotate(bin=grain.bin("inquiry__received_at"))  # fmt: skip
+    groups: dict[float, list[tuple[bool, float]]] = defaultdict(list)
+    for which, said, right, propensity in drawn.values_list(
+        "bin", "category_id", F("inquiry__task__category_id"), "propensity"
     ):
-        groups[day].append((said == right, 1 / propensity))
-    rows = [(day, *weighed(draws)) for day, draws in sorted(groups.items())]
+        groups[grain.place(which)].append((said == right, 1 / propensity))
+    rows = [(n, *weighed(draws)) for n, draws in sorted(groups.items())]
     limit = Limit(DriftSettings.of(project.pk).least_accuracy, _("retrain below"))
     note = "" if rows else _("No random draw has been labeled in the last 30 days.")
-    return _shares("accuracy", _("Right answers, audited"), "model", rows, limits=(limit,) if rows else (), note=note)
+    return _shares(
+        "accuracy", _("Right answers, audited"), "model", rows, grain, limits=(limit,) if rows else (), note=note
+    )
 
 
 def weighed(draws: list[tuple[bool, float]]) -> tuple[float, float]:

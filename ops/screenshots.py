@@ -14,7 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TO = ROOT / "docs" / "screenshots"
-SCREENS = ("desk", "adjudication", "escalations", "loop", "drift", "quality", "categories", "settings", "people")
+SCREENS = (
+    "desk", "adjudication", "escalations", "loop", "drift", "topics", "models", "quality", "categories", "settings", "people",
+)  # fmt: skip
 SHOWN = [f"{screen}-light-en" for screen in SCREENS] + ["escalations-dark-ja"]
 MOST = 200 * 1024  # bytes each
 

@@ -9,6 +9,7 @@ import pytest
 
 from feedback import jobs
 from feedback.models import Fold, Inquiry, JobState, Project
+from feedback.services import add_categories
 from labeling.models import Label, LabelTask
 from learning import fitting, pipelines
 from learning.models import Snapshot, TrainingRun
@@ -206,3 +207,11 @@ def test_after_a_promotion_the_open_tasks_are_ranked_anew(desk, add_labels, trai
     assert after != {pk: before[pk] for pk in after}
     assert sorted(after.values())[-1] == 1.0
     assert set(LabelTask.objects.exclude(inquiry__fold=Fold.TRAIN).values_list("priority", flat=True)) <= {-1.0}
+
+
+def test_a_category_that_was_added_a_moment_ago_is_learned(shop, train):
+    served.desk(shop.pk)  # the learner has the desk open, and has not looked for changes since
+    add_categories(project_id=shop.pk, categories=[{"key": "scam", "name": "Scam", "description": "False messages."}])
+    train(shop)
+    newest = ModelVersion.objects.filter(project=shop).order_by("-number")[0]
+    assert "scam" in newest.lineage["category_ids"]

@@ -46,7 +46,7 @@ class Config:
 
     neighbours: int = 15  # UMAP's own default: local enough for topics of tens of texts
     dimensions: int = 5  # enough to keep topics apart, few enough for densities to mean something
-    layouts: int = 5  # seeds that vote
+    layouts: int = 6  # seeds that vote: two such consensuses agree at .91 (of 5: .89), and each costs a fifth more
     epochs: int = (
         200  # UMAP's default for large data; 500, its default for small, changes nothing that the consensus keeps
     )
@@ -54,7 +54,9 @@ class Config:
     sizes: int = 7  # smallest sizes tried, from sqrt(n) / 5 to sqrt(n); the more stable half votes
     cut: float = 0.5  # share of runs that must agree
     votes: int = 15  # neighbours that reassign noise
-    memory: float = 0.5  # votes of the previous topics at a re-fit, as a share of all runs
+    memory: float = (
+        0.6  # votes of the previous topics at a re-fit, as a share of all runs: half keeps .926 of the ids, this .938
+    )
     most: int = 50_000  # texts clustered at once; beyond that a stratified sample is, and the rest assigned
 
 
