@@ -165,4 +165,3 @@ EXPERTS: tuple[Expert, ...] = (Prior(), Regression(), Regression("views"), Propa
 
 def expert(name: str, experts: tuple[Expert, ...] = EXPERTS) -> Any:
     return next(e for e in experts if e.name == name)
-

@@ -33,7 +33,7 @@ from learning.core.heads.graph import Pool
 
 FOLDS = ((1000, 5), (None, 3))  # up to so many labels, so many folds
 GROWTH = 2.0  # choices are cross-validated anew when there are so many times as many labels
-STUDENT_C = 30.0
+STUDENT_C = 10.0
 # Shares before labels say otherwise: plain regression and the graph's two readings about alike, category texts a little.
 START: Mapping[str, float] = {"prior": 0.1, "linear": 0.3, "views": 0.25, "propagation": 0.45}
 PULL_PER_CATEGORY = 10.0
