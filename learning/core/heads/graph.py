@@ -8,6 +8,7 @@ than the text alone. Where they do not, the stack gives both no weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class Pool:
     def __len__(self) -> int:
         return len(self.x)
 
-    @property
+    @cached_property
     def views(self) -> Floats:
         """[x, mean of its neighbours, mean of their means] as [N, 3d]: one and two hops (Wu et al. 2019, SGC)."""
         return np.concatenate([self.x, self.means, self.wider], axis=1)

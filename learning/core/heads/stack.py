@@ -36,7 +36,7 @@ GROWTH = 2.0  # choices are cross-validated anew when there are so many times as
 STUDENT_C = 10.0
 # Shares before labels say otherwise: plain regression and the graph's two readings about alike, category texts a little.
 START: Mapping[str, float] = {"prior": 0.1, "linear": 0.3, "views": 0.25, "propagation": 0.45}
-PULL_PER_CATEGORY = 10.0
+PULL_PER_CATEGORY = 5.0
 UNPROVEN = "linear"  # the expert by which the worth of the category texts is judged
 
 
