@@ -2,10 +2,14 @@
 
 Accuracy is that of logistic regression on the embeddings (C by cross-validation); a row ``NAME+averaged`` has the mean of that
 head's probabilities and those of a random-feature ridge (2,000 features). Rates count tokenisation and inference.
+``student`` is distilled from the served variant on the training texts, without labels; ``cascade`` stands before it
+(benchmarks/encoder_cascade.py).
 """
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness, probes
+from benchmarks import encoder_cascade, harness, probes
 from learning.core.encoder_export import export_encoder
 from learning.core.encoder_source import PACKAGE_MODEL, package_source
 from serving.encoder import Encoder, NgramEncoder, encoder_directory, load_encoder
@@ -21,6 +25,7 @@ from serving.encoder.manifest import MANIFEST
 
 VARIANTS = ("fp32", "int8", "int8_dynamic", "int8_tensor")
 AVERAGED = "int8"
+STUDENT = "student"
 
 
 def main() -> None:
@@ -30,12 +35,34 @@ def main() -> None:
     args = parser.parse_args()
     corpus = harness.load_corpus(args.data, seed=args.seed, size=600 if args.quick else 4000)
     encoders = {name: open_encoder(name) for name in args.encoders.split(",")}
-    rounds = 3 if args.quick else args.rounds
-    rows = timed(encoders, corpus.test_texts, rounds=rounds, seed=args.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measured(args, corpus, encoders, Path(folder))
+    harness.emit(args, figures, table(figures["encoders"]))
+    if cascade := figures.get("cascade"):
+        print({k: round(v, 4) for k, v in cascade.items()})
+
+
+def measured(
+    args: argparse.Namespace, corpus: harness.Corpus, encoders: dict[str, Encoder], folder: Path
+) -> dict[str, Any]:
+    """All rows; those of the student and the cascade where the encoder that they belong to is among the encoders."""
+    teacher, figures = encoders.get(AVERAGED), dict[str, Any]()
+    sizes = {name: size_mb(name) for name in encoders}
+    if teacher is not None:
+        x, name = harness.embed(teacher, corpus.train_texts), f"{PACKAGE_MODEL}-{AVERAGED}"
+        encoders[STUDENT], figures["distill_cpu_s"] = encoder_cascade.student_of(
+            teacher, name, corpus.train_texts, x, seed=args.seed, folder=folder / STUDENT
+        )
+        sizes[STUDENT] = megabytes(folder / STUDENT)
+    rows = timed(encoders, corpus.test_texts, rounds=3 if args.quick else args.rounds, seed=args.seed)
     for name, encoder in encoders.items():
-        rows[name]["size_mb"] = size_mb(name)
+        rows[name]["size_mb"] = sizes[name]
         rows |= judged(name, encoder, corpus, rows[name], seed=args.seed)
-    harness.emit(args, {"encoders": rows}, table(rows))
+    if teacher is not None:
+        figures["cascade"] = encoder_cascade.measured(
+            teacher, f"{PACKAGE_MODEL}-{AVERAGED}", corpus, seed=args.seed, quick=args.quick
+        )
+    return {"encoders": rows, **figures}
 
 
 def open_encoder(name: str) -> Encoder:
@@ -55,7 +82,11 @@ def size_mb(name: str) -> float:
     if name == "ngram":
         return 0.0
     directory = encoder_directory(f"{PACKAGE_MODEL}-{name}" if name in VARIANTS else name)
-    return sum(f.stat().st_size for f in Path(directory).iterdir() if f.suffix in {".onnx", ".npz"}) / 1e6
+    return megabytes(Path(directory))
+
+
+def megabytes(directory: Path) -> float:
+    return sum(f.stat().st_size for f in directory.iterdir() if f.suffix in {".onnx", ".npz"}) / 1e6
 
 
 def timed(encoders: dict[str, Encoder], texts: Sequence[str], *, rounds: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -105,12 +136,12 @@ def summary(rates: dict[int, list[float]], latencies: list[float]) -> dict[str, 
 def judged(
     name: str, encoder: Encoder, corpus: harness.Corpus, row: dict[str, Any], *, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """``row`` with its accuracy; for the served variant also the row of the averaged heads."""
+    """``row`` with its accuracy; for the served variant and its student also the row of the averaged heads."""
     train, test = harness.embed(encoder, corpus.train_texts), harness.embed(encoder, corpus.test_texts)
     logistic = probes.fit_logistic(train, corpus.train_labels, seed=seed)
     found = logistic.probabilities(test)
     rows = {name: {**row, "accuracy": accuracy(found, corpus.test_labels), "C": logistic.choice}}
-    if name == AVERAGED:
+    if name in (AVERAGED, STUDENT):
         ridge = probes.fit_ridge(train, corpus.train_labels, seed=seed)
         both = (found + ridge.probabilities(test)) / 2
         rows[f"{name}+averaged"] = {**row, "accuracy": accuracy(both, corpus.test_labels), "C": logistic.choice}

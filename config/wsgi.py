@@ -6,6 +6,11 @@ from config import entry
 
 entry.prepare()
 
-from django.core.wsgi import get_wsgi_application  # noqa: E402 - the servers come first
+from django.conf import settings  # noqa: E402 - the servers come first
+from django.core.wsgi import get_wsgi_application  # noqa: E402
 
 application = get_wsgi_application()
+if not settings.ENSO_TRACES:  # spans are made by a middleware
+    from config.middleware import Direct
+
+    application = Direct(application)

@@ -44,6 +44,7 @@ class Dataset:
     encoder_sha: str
     rows: tuple[Row, ...]
     x: NDArray[np.float32]
+    distilled: bool = False  # vectors of a student, whose head has to be as fast as it is
 
     def fold(self, fold: Fold) -> NDArray[np.bool_]:
         return np.array([r.fold == fold for r in self.rows], dtype=bool)
@@ -101,7 +102,7 @@ def collect(*, project_id: int, encoder_sha: str) -> Dataset:
         for pk, category, fold, source, revision, settled_at, text, group, _ in found
     ]
     x = space.vectors([row[6] for row in found], [bytes(row[-1]) for row in found])
-    return Dataset(project_id, encoder_sha, tuple(rows), x)
+    return Dataset(project_id, encoder_sha, tuple(rows), x, distilled=space.student is not None)
 
 
 def text_digest(text: str) -> str:

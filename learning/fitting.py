@@ -20,7 +20,7 @@ from learning.core import calibration as cal
 from learning.core.heads.features import FeatureMap
 from learning.core.heads.graph import Pool
 from learning.core.heads.stack import StackedHead, Student
-from learning.core.heads.training import TrainedHead, train_heads
+from learning.core.heads.training import RANDOM_FEATURES, TrainedHead, train_heads
 from learning.datasets import POOL, Dataset, unlabeled
 from learning.snapshots import Material
 from serving import zero_shot
@@ -29,6 +29,9 @@ SEED = 0
 # Beyond this many labels the closed form and logistic regression have caught up, and the pool's graph only costs.
 MOST_STACKED = 3_000
 STUDENT_FEATURES = 1024
+# Random features of the head behind a distilled encoder: reading 2,048 of them costs as much as the encoder itself, because
+# they do not stay in the caches, and half of them decide as well (docs/serving.md).
+DISTILLED_FEATURES = 1024
 # A temperature is fitted on the calibrate fold from so many labels on; before, cross-validation on the train fold gives it.
 ENOUGH_TO_CALIBRATE = 50
 Progress = Callable[[float, str], None]
@@ -51,6 +54,7 @@ def fit(material: Material, report: Progress) -> TrainedHead:
     plain = train_heads(
         dataset.x[train], y[train], categories=categories, weights=dataset.weights()[train], groups=dataset.groups()[train],
         prior_prototypes=prototypes, calibration=held_out, seed=SEED, progress=lambda share, stage: report(0.6 * share, stage),
+        random_features=DISTILLED_FEATURES if dataset.distilled else RANDOM_FEATURES,
     )  # fmt: skip
     if not 2 <= train.sum() <= MOST_STACKED or len(np.unique(y[train])) < 2:
         return plain

@@ -15,7 +15,7 @@ from feedback.models import Inquiry
 from learning.datasets import Dataset, Row, text_digest
 from learning.models import Snapshot
 from learning.snapshots import Material, read_manifest, read_texts
-from serving.engine import from_bytes
+from serving.embeddings import Space, space_of
 from serving.models import Embedding
 
 CHUNK = 5_000
@@ -41,12 +41,14 @@ def restore(snapshot: Snapshot) -> Restored:
     if manifest["format"] == 1 or manifest["texts"] is None:
         raise LookupError(f"snapshot {snapshot.sha256[:12]} does not hold all that a training is made from")
     rows, pool = manifest["labels"], manifest["pool"]
-    vectors = _vectors(snapshot.encoder_sha, [*(r["inquiry"] for r in rows), *pool])
+    space = space_of(snapshot.encoder_sha)
+    vectors = _vectors(space, [*(r["inquiry"] for r in rows), *pool])
     digests = _digests([r["inquiry"] for r in rows])
     kept = [r for r in rows if r["inquiry"] in vectors and r["inquiry"] in digests]
     known = [pk for pk in pool if pk in vectors]
     dataset = Dataset(
-        snapshot.project_id, snapshot.encoder_sha, tuple(_row(r) for r in kept), _stacked(vectors, [r["inquiry"] for r in kept])
+        snapshot.project_id, snapshot.encoder_sha, tuple(_row(r) for r in kept), _stacked(vectors, [r["inquiry"] for r in kept]),
+        distilled=space.student is not None,
     )  # fmt: skip
     material = Material(
         dataset, tuple(manifest["categories"]), read_texts(manifest), known, _stacked(vectors, known)
@@ -65,9 +67,15 @@ def _row(r: dict[str, Any]) -> Row:
     )
 
 
-def _vectors(encoder_sha: str, ids: Sequence[str]) -> dict[str, bytes]:
-    rows = (Embedding.objects.filter(encoder_sha=encoder_sha, inquiry_id__in=part) for part in _chunks(ids))
-    return {str(pk): bytes(v) for part in rows for pk, v in part.values_list("inquiry_id", "vector")}
+def _vectors(space: Space, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """The vector [d] of each inquiry that is still there, as a training sees it."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for part in _chunks(ids):
+        rows = Embedding.objects.filter(encoder_sha=space.stored_sha, inquiry_id__in=part)
+        read = list(rows.values_list("inquiry_id", "inquiry__text", "vector"))
+        x = space.vectors([text for _, text, _ in read], [bytes(v) for _, _, v in read])
+        found |= {str(pk): row for (pk, _, _), row in zip(read, x, strict=False)}
+    return found
 
 
 def _digests(ids: Sequence[str]) -> dict[str, str]:
@@ -75,8 +83,8 @@ def _digests(ids: Sequence[str]) -> dict[str, str]:
     return {str(pk): text_digest(text) for part in rows for pk, text in part.values_list("pk", "text")}
 
 
-def _stacked(vectors: dict[str, bytes], ids: Sequence[str]) -> NDArray[np.float32]:
-    return from_bytes([vectors[pk] for pk in ids]) if ids else np.zeros((0, 1), np.float32)
+def _stacked(vectors: dict[str, NDArray[np.float32]], ids: Sequence[str]) -> NDArray[np.float32]:
+    return np.stack([vectors[pk] for pk in ids]) if ids else np.zeros((0, 1), np.float32)
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

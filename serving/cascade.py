@@ -46,9 +46,10 @@ def goes_up(
     """
     if p.shape[1] < 2:
         return np.ones(len(p), dtype=bool)
+    two = np.partition(p, -2, axis=1)[:, -2:]
     return np.asarray(
-        (sureness(p) < step.least_sure)
-        | (p.max(axis=1) < policy.confidence_threshold)
+        (two[:, 1] < np.exp(step.least_sure) * two[:, 0])  # `sureness`, without its logarithms
+        | (two[:, 1] < policy.confidence_threshold)
         | (known < step.least_known)
         | (tones < policy.anger_threshold + ANGER_DOUBT)
         | risky[p.argmax(axis=1)]

@@ -76,6 +76,15 @@ class Desk:
     deltas: str = ""  # which weight deltas the heads have
     trials: Mapping[str, Trial] = field(default_factory=dict)  # the candidate beside a head, by encoder sha256
     shelf: Shelf = field(default_factory=Shelf)
+    _risks: dict[tuple[str, ...], NDArray[np.bool_]] = field(default_factory=dict, compare=False, repr=False)
+
+    def risky(self, categories: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Which of a head's categories are of high risk [C]; worked out once per head."""
+        known = self._risks.get(categories)
+        if known is None:
+            of_risk = [c in self.categories and self.categories[c].high_risk for c in categories]
+            known = self._risks[categories] = np.array(of_risk, dtype=bool)
+        return known
 
     def reply_to(self, category: str, locale: str) -> ReplyInfo | None:
         """The active reply in the locale, its language, or English."""

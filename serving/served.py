@@ -174,8 +174,7 @@ class Served:
         except Exception:
             log.exception("the head of student %s failed, its teacher answers", step.encoder.sha256[:12])
             return {}
-        risky = np.array([c in desk.categories and desk.categories[c].high_risk for c in head.categories])
-        up = goes_up(step, desk.policy, p, known=known, tones=tones, risky=risky)
+        up = goes_up(step, desk.policy, p, known=known, tones=tones, risky=desk.risky(head.categories))
         return {
             int(i): engine.one(step.encoder, head, p[i], float(tones[i]), x[i], teacher_sha=slow.sha256)
             for i in np.flatnonzero(~up)
