@@ -91,9 +91,9 @@ def decode(body: bytes, shape: type[T]) -> T:
 
 
 def decode_parsed(data: Any, shape: type[T]) -> T:
-    """The same for a body that DRF has parsed already; an empty one is an empty object."""
+    """The same for a body that DRF has parsed already. No body is an empty object; ``null``, ``0`` or ``[]`` are not."""
     try:
-        body = msgspec.json.encode(data or {})
+        body = msgspec.json.encode(data)
     except (UnicodeEncodeError, OverflowError, RecursionError) as error:
         raise Problem(400, "malformed", f"The body is no JSON that can be kept: {error}.") from error
     return decode(body, shape)

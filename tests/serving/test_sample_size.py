@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import power_proportions_2indep, samplesize_proportions_2indep_onetail
 
+from feedback.problems import Problem
+from serving.rollouts_api import plan
 from serving.sample_size import detectable_drop, power, sample_size
 
 
@@ -53,3 +55,13 @@ def test_two_sides_need_more_customers_than_one():
 def test_impossible_questions_are_refused(base, drop):
     with pytest.raises(ValueError):
         sample_size(base, drop)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("drop", 6e-274), ("drop", 2.0), ("per_day", 1e-320), ("power", 1.0), ("alpha", 0.0)]
+)
+def test_the_calculator_refuses_what_no_number_of_customers_answers(field, value):
+    asked = {"base": 0.8, "drop": 0.05, "power": 0.8, "alpha": 0.05, "per_day": 100.0} | {field: value}
+    with pytest.raises(Problem) as refused:
+        plan(**asked)
+    assert (refused.value.status, refused.value.field) == (422, field)
