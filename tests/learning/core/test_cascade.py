@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.core.cascade import choose_threshold, expected_losses, goes_up, sureness
+from learning.core.cascade import MOST_SAY, choose_threshold, expected_losses, goes_up, say_of_fast, sureness
 
 
 def probabilities(rng: np.random.Generator, n: int, k: int, sharpness: float = 2.0) -> np.ndarray:
@@ -86,3 +86,34 @@ def test_the_expected_loss_is_the_real_one_where_the_slow_model_is_calibrated():
 def test_senseless_input_is_refused(shapes):
     with pytest.raises(ValueError, match="at least two categories"):
         choose_threshold(np.ones(shapes[0]), np.ones(shapes[1]), margin=0.1)
+
+
+def worlds(rng: np.random.Generator, n: int = 3000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(fast, slow, labels) of two models that each see the truth through noise of their own."""
+    labels = rng.integers(0, 4, n)
+    fast, slow = (2.0 * np.eye(4)[labels] + rng.normal(0, 1, (n, 4)) for _ in range(2))
+    return *(np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in (fast, slow)), labels
+
+
+def test_a_fast_model_that_knows_something_of_its_own_is_given_a_say_but_never_more_than_a_third():
+    fast, slow, labels = worlds(np.random.default_rng(5))
+    assert 0.2 < say_of_fast(fast, slow, labels) <= MOST_SAY
+
+
+def test_a_fast_model_that_knows_nothing_has_no_say():
+    fast, slow, labels = worlds(np.random.default_rng(6))
+    assert say_of_fast(np.roll(fast, 1, axis=1), slow, labels) == 0
+
+
+def test_without_enough_labels_the_slow_model_is_believed_alone():
+    fast, slow, labels = worlds(np.random.default_rng(7))
+    labels[50:] = -1
+    assert say_of_fast(fast, slow, labels) == 0
+    assert choose_threshold(fast, slow, margin=0.01, labels=labels) == choose_threshold(fast, slow, margin=0.01)
+
+
+def test_labels_let_fewer_texts_go_up_where_the_fast_model_corrects_the_slow_one():
+    fast, slow, labels = worlds(np.random.default_rng(8))
+    alone, labeled = (choose_threshold(fast, slow, margin=0.01, labels=y) for y in (None, labels))
+    assert labeled.up_share < alone.up_share
+    assert labeled.expected_loss <= 0.01
