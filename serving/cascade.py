@@ -48,7 +48,7 @@ def goes_up(
         return np.ones(len(p), dtype=bool)
     two = np.partition(p, -2, axis=1)[:, -2:]
     return np.asarray(
-        (two[:, 1] < np.exp(step.least_sure) * two[:, 0])  # `sureness`, without its logarithms
+        (two[:, 1] < np.exp(min(step.least_sure, 700.0)) * two[:, 0])  # `sureness`, without its logarithms
         | (two[:, 1] < policy.confidence_threshold)
         | (known < step.least_known)
         | (tones < policy.anger_threshold + ANGER_DOUBT)
