@@ -114,9 +114,9 @@ def _head(project_id: int, encoder_sha: str, labels: int) -> int:
     import numpy as np
 
     from feedback.models import Fold
-    from learning.core.heads.training import RANDOM_FEATURES, train_heads
+    from learning.core.heads.training import train_heads
     from learning.datasets import collect
-    from learning.fitting import DISTILLED_FEATURES
+    from learning.fitting import random_features
     from learning.pipelines import export
     from learning.snapshots import Material
     from serving import registry, zero_shot
@@ -130,7 +130,7 @@ def _head(project_id: int, encoder_sha: str, labels: int) -> int:
     head = train_heads(
         dataset.x[train], dataset.labels(categories)[train], categories=categories,
         prior_prototypes=np.stack([zero_shot.prototype(rows) for rows in texts]),
-        random_features=DISTILLED_FEATURES if dataset.distilled else RANDOM_FEATURES,
+        random_features=random_features(dataset),
     )  # fmt: skip
     bundle = export(head, Material(dataset, categories, texts))
     version = registry.register(project_id=project_id, bundle=bundle, encoder_sha=encoder_sha, stage=Stage.STAGING)

@@ -6,7 +6,6 @@ first is overwritten.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from feedback import outbox
+from feedback.gaps import stray_braces
 from feedback.models import Category, Project, Reply
 from feedback.problems import Problem, invalid, not_found
 from feedback.services import add_reply
@@ -110,29 +110,6 @@ def write_reply(
             )
             slot = (used.first() or 0) + 1
         return add_reply(category_id=category.pk, locale=locale, text=text, slot=slot, expires_at=expires_at)
-
-
-_GAP = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
-
-
-def gaps_of(text: str) -> list[str]:
-    """Names of the gaps of a reply, each once, in their order.
-
-    >>> gaps_of("Dear {customer}, order {order} of {customer}")
-    ['customer', 'order']
-    """
-    return list(dict.fromkeys(_GAP.findall(text)))
-
-
-def stray_braces(text: str) -> str:
-    """The first piece with a brace that belongs to no gap, "" where there is none.
-
-    >>> stray_braces("Order {Order No} is on its way."), stray_braces("Order {order}")
-    ('{Order No}', '')
-    """
-    left = _GAP.sub("", text)
-    found = re.search(r"\{[^{}\n]{0,40}\}?|\}", left)
-    return found[0] if found else ""
 
 
 def retire_reply(*, project_id: int, reply_id: int) -> None:

@@ -37,6 +37,11 @@ ENOUGH_TO_CALIBRATE = 50
 Progress = Callable[[float, str], None]
 
 
+def random_features(dataset: Dataset) -> int:
+    """How many the head of this dataset's encoder has."""
+    return DISTILLED_FEATURES if dataset.distilled else RANDOM_FEATURES
+
+
 def pool_of(dataset: Dataset) -> tuple[list[Any], NDArray[np.float32]]:
     """Ids and embeddings of the unlabeled texts that a training on this dataset looks at; none where it would not."""
     if not 2 <= int(dataset.fold(Fold.TRAIN).sum()) <= MOST_STACKED:
@@ -54,7 +59,7 @@ def fit(material: Material, report: Progress) -> TrainedHead:
     plain = train_heads(
         dataset.x[train], y[train], categories=categories, weights=dataset.weights()[train], groups=dataset.groups()[train],
         prior_prototypes=prototypes, calibration=held_out, seed=SEED, progress=lambda share, stage: report(0.6 * share, stage),
-        random_features=DISTILLED_FEATURES if dataset.distilled else RANDOM_FEATURES,
+        random_features=random_features(dataset),
     )  # fmt: skip
     if not 2 <= train.sum() <= MOST_STACKED or len(np.unique(y[train])) < 2:
         return plain

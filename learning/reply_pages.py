@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from feedback import administration
-from feedback.administration import gaps_of, stray_braces
 from feedback.forms import ReplyForm, mark_faults
+from feedback.gaps import gaps_of, stray_braces
 from feedback.models import Category, Inquiry, Reply
 from feedback.problems import Problem
 from feedback.visits import LEADS, Visitor, page

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feedback.models import Inquiry
 from learning.datasets import Dataset, Row, text_digest
 from learning.models import Snapshot
 from learning.snapshots import Material, read_manifest, read_texts
@@ -42,22 +41,17 @@ def restore(snapshot: Snapshot) -> Restored:
         raise LookupError(f"snapshot {snapshot.sha256[:12]} does not hold all that a training is made from")
     rows, pool = manifest["labels"], manifest["pool"]
     space = space_of(snapshot.encoder_sha)
-    vectors = _vectors(space, [*(r["inquiry"] for r in rows), *pool])
-    digests = _digests([r["inquiry"] for r in rows])
-    kept = [r for r in rows if r["inquiry"] in vectors and r["inquiry"] in digests]
-    known = [pk for pk in pool if pk in vectors]
+    labeled, x = _read(space, [r["inquiry"] for r in rows])
+    known, pool_x = _read(space, pool)
+    kept = [r for r in rows if r["inquiry"] in labeled]
     dataset = Dataset(
-        snapshot.project_id, snapshot.encoder_sha, tuple(_row(r) for r in kept), _stacked(vectors, [r["inquiry"] for r in kept]),
-        distilled=space.student is not None,
-    )  # fmt: skip
-    material = Material(
-        dataset, tuple(manifest["categories"]), read_texts(manifest), known, _stacked(vectors, known)
-    )  # fmt: skip
-    here = {r["inquiry"] for r in kept} | set(known)
+        snapshot.project_id, snapshot.encoder_sha, tuple(_row(r) for r in kept), x, distilled=space.student is not None
+    )
+    material = Material(dataset, tuple(manifest["categories"]), read_texts(manifest), list(known), pool_x)
     return Restored(
         material,
-        tuple(pk for pk in [*(r["inquiry"] for r in rows), *pool] if pk not in here),
-        tuple(r["inquiry"] for r in kept if digests[r["inquiry"]] != r["text"]),
+        tuple(pk for pk in [*(r["inquiry"] for r in rows), *pool] if pk not in labeled and pk not in known),
+        tuple(r["inquiry"] for r in kept if labeled[r["inquiry"]] != r["text"]),
     )
 
 
@@ -67,24 +61,20 @@ def _row(r: dict[str, Any]) -> Row:
     )
 
 
-def _vectors(space: Space, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    """The vector [d] of each inquiry that is still there, as a training sees it."""
-    found: dict[str, NDArray[np.float32]] = {}
+def _read(space: Space, ids: Sequence[str]) -> tuple[dict[str, str], NDArray[np.float32]]:
+    """Of the inquiries that are still there, in the order of `ids`: their texts' digests by id, and their vectors [n, d].
+
+    Read in one call, as the training did: what a student makes of a text differs in its last bits with the batch around it.
+    """
+    found: dict[str, tuple[str, bytes]] = {}
     for part in _chunks(ids):
         rows = Embedding.objects.filter(encoder_sha=space.stored_sha, inquiry_id__in=part)
-        read = list(rows.values_list("inquiry_id", "inquiry__text", "vector"))
-        x = space.vectors([text for _, text, _ in read], [bytes(v) for _, _, v in read])
-        found |= {str(pk): row for (pk, _, _), row in zip(read, x, strict=False)}
-    return found
-
-
-def _digests(ids: Sequence[str]) -> dict[str, str]:
-    rows = (Inquiry.objects.filter(pk__in=part) for part in _chunks(ids))
-    return {str(pk): text_digest(text) for part in rows for pk, text in part.values_list("pk", "text")}
-
-
-def _stacked(vectors: dict[str, NDArray[np.float32]], ids: Sequence[str]) -> NDArray[np.float32]:
-    return np.stack([vectors[pk] for pk in ids]) if ids else np.zeros((0, 1), np.float32)
+        found |= {
+            str(pk): (text, bytes(v)) for pk, text, v in rows.values_list("inquiry_id", "inquiry__text", "vector")
+        }
+    known = [pk for pk in ids if pk in found]
+    x = space.vectors([found[pk][0] for pk in known], [found[pk][1] for pk in known])
+    return {pk: text_digest(found[pk][0]) for pk in known}, x
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

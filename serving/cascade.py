@@ -46,10 +46,9 @@ def goes_up(
     """
     if p.shape[1] < 2:
         return np.ones(len(p), dtype=bool)
-    two = np.partition(p, -2, axis=1)[:, -2:]
     return np.asarray(
-        (two[:, 1] < np.exp(min(step.least_sure, 700.0)) * two[:, 0])  # `sureness`, without its logarithms
-        | (two[:, 1] < policy.confidence_threshold)
+        (sureness(p) < step.least_sure)
+        | (p.max(axis=1) < policy.confidence_threshold)
         | (known < step.least_known)
         | (tones < policy.anger_threshold + ANGER_DOUBT)
         | risky[p.argmax(axis=1)]

@@ -7,7 +7,6 @@ candidate has no probability at all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,13 +16,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from feedback.gaps import GAP, gaps_of
 from serving.artifacts import Bundle, CorruptBundle
 from serving.breaker import Breaker
 from serving.rollout import takes_candidate
 
 GRAPH, KIND = "policy.onnx", "reply-policy"
 PERSON = 0  # the id of "ask a person" among the candidates
-_GAP = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def filled(text: str, metadata: Mapping[str, Any]) -> str | None:
     """
     if gaps_in(text, metadata):
         return None
-    return _GAP.sub(lambda gap: str(metadata[gap[1]]), text)
+    return GAP.sub(lambda gap: str(metadata[gap[1]]), text)
 
 
 def gaps_in(text: str, metadata: Mapping[str, Any]) -> list[str]:
@@ -72,7 +71,7 @@ def gaps_in(text: str, metadata: Mapping[str, Any]) -> list[str]:
     """
     return [
         name
-        for name in dict.fromkeys(_GAP.findall(text))
+        for name in gaps_of(text)
         if isinstance(v := metadata.get(name), bool) or not isinstance(v, str | int | float) or v == ""
     ]
 

@@ -102,10 +102,6 @@ def _number(name: str, default: float, what: str) -> OpenApiParameter:
     return OpenApiParameter(name, OpenApiTypes.DOUBLE, description=what, default=default)
 
 
-# A smaller difference takes more customers than there are people.
-SMALLEST_DROP = 1e-5
-
-
 class SampleSize(APIView):
     @extend_schema(
         responses={200: dict}, operation_id="sample_size",
@@ -136,8 +132,6 @@ def plan(*, base: float, drop: float, power: float, alpha: float, per_day: float
             raise invalid(name, "Give a share between 0 and 1.")
     if per_day and not 1 <= per_day < 1e9:
         raise invalid("per_day", "Give a number of customers a day, from 1 on.")
-    if not SMALLEST_DROP <= abs(drop) <= 1:
-        raise invalid("drop", f"Give a share between {SMALLEST_DROP} and 1.")
     try:
         per_arm = sample_size.sample_size(base, drop, alpha=alpha, power=power)
     except ValueError as error:

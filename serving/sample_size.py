@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+# A smaller difference takes more customers than there are people.
+SMALLEST_DROP = 1e-5
+
 
 def sample_size(base: float, drop: float, *, alpha: float = 0.05, power: float = 0.8, sides: int = 1) -> int:
     """Customers per arm that a fixed-size test of two proportions needs to see ``base`` fall to ``base - drop`` (Fleiss
@@ -17,8 +20,8 @@ def sample_size(base: float, drop: float, *, alpha: float = 0.05, power: float =
     An always-valid test needs more for the same power and may stop sooner: ``simulate`` says how much.
     """
     p, q = base, base - drop
-    if not 0 < q <= 1 or not 0 < p < 1 or drop == 0:
-        raise ValueError("base and base - drop must lie between 0 and 1, and differ")
+    if not 0 < q <= 1 or not 0 < p < 1 or not abs(drop) >= SMALLEST_DROP:
+        raise ValueError(f"base and base - drop must lie between 0 and 1, and differ by at least {SMALLEST_DROP}")
     mean = (p + q) / 2
     z_alpha, z_beta = NormalDist().inv_cdf(1 - alpha / sides), NormalDist().inv_cdf(power)
     spread = z_alpha * math.sqrt(2 * mean * (1 - mean)) + z_beta * math.sqrt(p * (1 - p) + q * (1 - q))

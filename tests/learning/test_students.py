@@ -8,9 +8,12 @@ from feedback import jobs
 from feedback.models import Fold, Job, JobState, Project
 from feedback.services import create_project
 from labeling.services import import_label
-from learning import cascades
+from learning import cascades, fitting
 from learning import students as distilling
-from serving import students
+from learning.models import TrainingRun
+from learning.reproduction import reproduce
+from serving import registry, students
+from serving.head import OnnxHead
 from serving.models import Cascade, Student
 from serving.served import served
 from tests.serving import small_cascade as small
@@ -123,3 +126,17 @@ def test_texts_that_move_away_from_it_and_erased_ones_and_many_more_ask_for_anot
     stages = dict(Student.objects.values_list("encoder_sha", "stage"))
     assert stages.pop(first.encoder_sha) == "archived"
     assert list(stages.values()) == ["production"]
+
+
+def test_a_training_on_its_vectors_makes_a_lean_head_and_can_be_repeated(shop):
+    run("distill", shop)
+    keys = list(shop.categories.order_by("pk").values_list("pk", flat=True))
+    for n, inquiry in enumerate(shop.inquiries.filter(fold=Fold.TRAIN).order_by("pk")[:60]):
+        import_label(inquiry=inquiry, category_id=keys[n % len(keys)])
+    run("train", shop)
+    made = TrainingRun.objects.get(snapshot__encoder_sha=Student.objects.get().encoder_sha)
+    head = OnnxHead.load(registry.open_bundle(made.model))
+    assert head.features - head.dimension <= fitting.DISTILLED_FEATURES
+    again = reproduce(made, lambda share, stage: None)
+    assert (again.erased, again.changed) == ((), ())
+    assert again.same, again.differs
