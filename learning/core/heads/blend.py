@@ -26,9 +26,8 @@ def fit_shares(
     *,
     start: Sequence[float],
     least: Sequence[float] | None = None,
-    pull: float = PULL,
 ) -> Matrix:
-    """Shares v ≥ 0 [members] that minimise Σ w·log-loss of softmax(Σ v_j·scores_j) + pull/2·‖v − start‖².
+    """Shares v ≥ 0 [members] that minimise Σ w·log-loss of softmax(Σ v_j·scores_j) + PULL/2·‖v − start‖².
 
     ``members`` hold held-out scores [n, C], each already divided by its own temperature, so that a share of 1 alone
     means that member as it is; no share falls below its ``least`` (0 unless given). Convex; solved from ``start`` by
@@ -44,8 +43,8 @@ def fit_shares(
     def loss(v: Matrix) -> tuple[float, Matrix]:
         logs = log_softmax(np.tensordot(v, stacked, axes=1))
         gap = weights[:, None] * (np.exp(logs) - targets)
-        value = -float((weights[:, None] * targets * logs).sum()) + pull / 2 * float(np.square(v - origin).sum())
-        return value, np.tensordot(stacked, gap, axes=([1, 2], [0, 1])) + pull * (v - origin)
+        value = -float((weights[:, None] * targets * logs).sum()) + PULL / 2 * float(np.square(v - origin).sum())
+        return value, np.tensordot(stacked, gap, axes=([1, 2], [0, 1])) + PULL * (v - origin)
 
     found = minimize(loss, origin, jac=True, method="L-BFGS-B", bounds=[(low, None) for low in floor])
     return np.asarray(found.x, dtype=np.float64)

@@ -2,11 +2,12 @@
 
 prior       the category's own texts: scale · cos(text, prototype)
 linear      logistic regression on the embedding
-views       logistic regression on [embedding, mean of its 10 nearest pool neighbours, mean of their means]
+views       logistic regression on [embedding, mean of the 10 nearest pool neighbours]
 propagation labels spread along the neighbour graph (Zhou et al. 2004)
+means       class means on the sphere, refined by EM over the pool (a mixture of von Mises–Fisher, one concentration)
 
-Category texts take part as one pseudo-example per category (linear, views) or as one more labeled node
-(propagation). Scores are log-probabilities up to a temperature, [rows, C] float32.
+Category texts take part as one pseudo-example per category (linear, views), as one more labeled node (propagation) or as
+one observation (means). Scores are log-probabilities up to a temperature, [rows, C] float32.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Choice = Mapping[str, float]
 REST = 0.05  # probability that propagation leaves to categories that no label reaches a text from
+EM_ROUNDS = 6
 TRIAL_STEPS = 25  # of a regression that only has to be compared with others
 
 
@@ -38,7 +40,7 @@ class Texts:
         rows = np.asarray(prototypes, dtype=np.float32)
         self.known = np.flatnonzero(np.abs(rows).sum(axis=1) > 0)
         self.rows = rows
-        self.views = pool.seen(rows[self.known]) if len(self.known) else np.zeros((0, 3 * rows.shape[1]), np.float32)
+        self.views = pool.seen(rows[self.known]) if len(self.known) else np.zeros((0, 2 * rows.shape[1]), np.float32)
         self.affinity = pool.affinity(rows[self.known])
         self.scale = prior_scale(rows.astype(np.float64), pool.x[:4096])
 
@@ -160,8 +162,40 @@ class Propagation:
         return np.asarray(np.log((1.0 - REST) * share + REST / known.classes), dtype=np.float32)
 
 
-EXPERTS: tuple[Expert, ...] = (Prior(), Regression(), Regression("views"), Propagation())
+@dataclass(frozen=True)
+class Means:
+    name: str = "means"
+    grid: tuple[Choice, ...] = ({"kappa": 50.0},)
+
+    def trial(self, known: Known, at: Ints) -> list[Floats]:
+        return [self._fitted(known, choice["kappa"], at) for choice in self.grid]
+
+    def scores(self, known: Known, choice: Choice) -> Floats:
+        return self._fitted(known, choice["kappa"], np.arange(len(known.pool), dtype=np.int64))
+
+    def _fitted(self, known: Known, kappa: float, at: Ints) -> Floats:
+        x = known.pool.x
+        given = np.zeros((known.classes, x.shape[1]), dtype=np.float32)
+        np.add.at(given, known.y, x[known.at] * known.weights[:, None])
+        fixed = np.zeros_like(given)
+        if known.texts is not None:
+            fixed = known.texts.rows
+        means, log_share = _unit(given + fixed), np.where(known.seen, 0.0, -30.0).astype(np.float32)
+        for _ in range(EM_ROUNDS):
+            p = softmax.probabilities(np.float32(kappa) * (x @ means.T) + log_share)
+            p[known.at] = known.targets[: len(known.at)]
+            means = _unit(p.T @ x + fixed)
+            log_share = np.where(known.seen, np.log((p.sum(axis=0) + 1.0) / len(x)), -30.0).astype(np.float32)
+        return np.asarray(np.float32(kappa) * (x[at] @ means.T) + log_share, dtype=np.float32)
+
+
+EXPERTS: tuple[Expert, ...] = (Prior(), Regression(), Regression("views"), Propagation(), Means())
 
 
 def expert(name: str, experts: tuple[Expert, ...] = EXPERTS) -> Any:
     return next(e for e in experts if e.name == name)
+
+
+def _unit(rows: Floats) -> Floats:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-12), dtype=np.float32)

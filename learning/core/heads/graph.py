@@ -8,7 +8,6 @@ than the text alone. Where they do not, the stack gives both no weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -24,34 +23,32 @@ BLOCK = 1024
 @dataclass(frozen=True)
 class Pool:
     """Texts, labeled and not: ``x`` [N, d] unit rows, ``neighbours`` and ``cosines`` [N, k], nearest first, without the
-    text itself; ``means`` [N, d] the unit mean of each text's neighbours, ``wider`` [N, d] that of their means."""
+    text itself; ``means`` [N, d] the unit mean of each text's neighbours."""
 
     x: Floats
     neighbours: npt.NDArray[np.int32]
     cosines: Floats
     means: Floats
-    wider: Floats
 
     @classmethod
     def of(cls, x: npt.ArrayLike, k: int = NEIGHBOURS) -> Pool:
         """Quadratic in the number of rows; give it a sample of a large pool that holds all labeled texts."""
         rows = np.ascontiguousarray(x, dtype=np.float32)
         at, cosines = nearest_rows(rows, rows, min(k, len(rows) - 1), itself=False)
-        means = mean_of(rows, at)
-        return cls(rows, at, cosines, means, mean_of(means, at))
+        return cls(rows, at, cosines, mean_of(rows, at))
 
     def __len__(self) -> int:
         return len(self.x)
 
-    @cached_property
+    @property
     def views(self) -> Floats:
-        """[x, mean of its neighbours, mean of their means] as [N, 3d]: one and two hops (Wu et al. 2019, SGC)."""
-        return np.concatenate([self.x, self.means, self.wider], axis=1)
+        """[x, mean of its neighbours] as [N, 2d]."""
+        return np.concatenate([self.x, self.means], axis=1)
 
     def seen(self, x: Floats) -> Floats:
-        """The same view of other texts [n, 3d], such as category names, whose neighbours lie in the pool."""
+        """The same view of other texts [n, 2d], such as category names, whose neighbours lie in the pool."""
         at, _ = nearest_rows(x, self.x, min(NEIGHBOURS, len(self.x)), itself=True)
-        return np.concatenate([x, mean_of(self.x, at), mean_of(self.means, at)], axis=1)
+        return np.concatenate([x, mean_of(self.x, at)], axis=1)
 
     def affinity(self, extra: Floats | None = None) -> sparse.csr_matrix:
         """D^−½ W D^−½ [N + E, N + E] float32; rows ``extra`` [E, d] (category names) are joined as further nodes."""

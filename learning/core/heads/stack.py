@@ -4,12 +4,6 @@ The beliefs of the stack are a logarithmic opinion pool, softmax(Σ v_j · score
 temperature T and the shares v ≥ 0 minimise the log-loss on held-out labels, so an expert that hurts gets no share: the
 graph where neighbours in meaning do not share labels, the category texts where they say nothing.
 
-Held-out labels are a biased judge while there are few per category. Selection spreads them, so the labels nearest to a
-held-out one are farther off than they are from most of the pool, and a fold takes away much of what is known of its
-category: experts that lean on labels look worse than they are. So the shares are drawn towards `START`, with the weight
-of `PULL_PER_CATEGORY` labels for each category; labels beyond that decide. An expert that says nothing held-out is
-silenced by its temperature at once, without waiting for the shares.
-
 Most of what the stack knows lies in the unlabeled pool and cannot be looked up while an inquiry waits. So the served
 head is fitted to the stack's beliefs about the whole pool (distillation, Hinton et al. 2015, arXiv:1503.02531): one
 softmax regression on the features of the served graph. With every text labeled it is the ordinary supervised head.
@@ -33,10 +27,7 @@ from learning.core.heads.graph import Pool
 
 FOLDS = ((1000, 5), (None, 3))  # up to so many labels, so many folds
 GROWTH = 2.0  # choices are cross-validated anew when there are so many times as many labels
-STUDENT_C = 10.0
-# Shares before labels say otherwise: plain regression and the graph's two readings about alike, category texts a little.
-START: Mapping[str, float] = {"prior": 0.1, "linear": 0.3, "views": 0.25, "propagation": 0.45}
-PULL_PER_CATEGORY = 5.0
+STUDENT_C = 30.0
 UNPROVEN = "linear"  # the expert by which the worth of the category texts is judged
 
 
@@ -137,8 +128,7 @@ class StackedHead:
             chosen[name] = next(e for e in self.experts if e.name == name).grid[best]
             temperatures[name] = fits[best][0]
             members.append(np.asarray(fits[best][1] / temperatures[name], dtype=np.float64))
-        start = [START.get(name, 0.0) for name in trials]
-        shares = fit_shares(members, y, w, start=start, pull=PULL_PER_CATEGORY * known.classes)
+        shares = fit_shares(members, y, w, start=[1.0 / len(members)] * len(members))
         blended = np.tensordot(shares, np.stack(members), axes=1)
         held_out = {"log_loss": cal.log_loss(blended, y, w), "accuracy": float((blended.argmax(axis=1) == y).mean())}
         held_out |= {f"{name}": cal.log_loss(m, y, w) for name, m in zip(trials, members, strict=True)}
@@ -149,11 +139,11 @@ class StackedHead:
         return [e for e in self.experts if e.name != "prior" or known.texts is not None]
 
     def _unproven(self, known: Known) -> Choices:
-        """Too few labels to judge anything: every expert that knows something counts as at the start."""
+        """Too few labels to judge anything: every expert that knows something counts alike."""
         names = [e.name for e in self._taking_part(known) if known.seen.any()]
         chosen = {e.name: e.grid[-1] for e in self.experts}
-        shares = {name: START.get(name, 0.0) for name in names}
-        return Choices(len(known.y), known.texts is not None, chosen, dict.fromkeys(names, 1.0), shares, {})
+        alike = {name: 1.0 / len(names) for name in names}
+        return Choices(len(known.y), known.texts is not None, chosen, dict.fromkeys(names, 1.0), alike, {})
 
     def _beliefs(self, known: Known, choices: Choices) -> Floats:
         total = np.zeros((len(self.pool), self.classes), dtype=np.float32)

@@ -11,7 +11,7 @@ from learning.core.heads.experts import EXPERTS, Known
 from learning.core.heads.features import FeatureMap
 from learning.core.heads.graph import Pool
 from learning.core.heads.softmax import Rows, probabilities, scores
-from learning.core.heads.stack import START, StackedHead, Student, best_regularisation
+from learning.core.heads.stack import StackedHead, Student, best_regularisation
 
 K, D = 12, 24
 
@@ -153,32 +153,3 @@ def test_every_expert_scores_held_out_texts_as_it_scores_the_pool(expert):
 def test_labels_out_of_range_are_refused():
     with pytest.raises(ValueError, match="labels must be"):
         StackedHead(pool_of("world"), K).fit([0], [K])
-
-
-def test_shares_stay_near_their_start_while_labels_are_few_and_leave_it_when_they_are_many():
-    _, y, names = world()
-    head = StackedHead(pool_of("world"), K, prototypes=names)
-
-    def distance(n):
-        shares = head.fit(np.arange(n), y[:n]).choices.shares
-        return max(abs(shares[name] - START[name]) for name in START)
-
-    assert distance(0) == 0.0
-    assert distance(24) < 0.2
-    assert distance(800) > distance(24)
-
-
-def test_a_graph_that_says_nothing_is_silenced_by_its_temperature_though_its_share_fades_slowly():
-    _, y, _ = misleading_world()
-    head = StackedHead(pool_of("misleading"), 2)
-    at = np.arange(200)
-    choices = head.fit(at, y[at]).choices
-    known = Known(head.pool, at, y[at], np.ones(200, np.float32), 2, None, head.pool.affinity())
-
-    def weight(name):
-        """How far the expert moves the log-odds of a text, as the blend takes it."""
-        member = next(e for e in EXPERTS if e.name == name)
-        scores = member.scores(known, choices.chosen[name])[200:]
-        return choices.shares[name] / choices.temperatures[name] * np.abs(scores[:, 0] - scores[:, 1]).mean()
-
-    assert weight("propagation") < 0.1 * weight("linear")
