@@ -159,7 +159,10 @@ def _served_name(api: httpx.Client) -> str:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         models = with_patience(lambda: api.get("/api/v1/models")).json()["models"]
-        name = next(f"v{m['number']}" for m in models if m["stage"] == "production")
+        name = next((f"v{m['number']}" for m in models if m["stage"] == "production"), None)
+        if name is None:
+            failed = [(m["number"], [g for g in m.get("gates", []) if not g["passed"]]) for m in models]
+            raise SystemExit(f"no version came into service: {failed}")
         answer = with_patience(lambda: api.post("/api/v1/predict", json={"text": "which version?"}))
         if answer.json()["model"] == name:
             return name

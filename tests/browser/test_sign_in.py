@@ -81,10 +81,11 @@ def test_language_and_theme_follow_the_person(people: dict[str, User], visit: Vi
 def test_keys_are_remapped_in_the_preferences(people: dict[str, User], visit: Visit) -> None:
     window = visit(people["annotator"])
     page = window.go("/preferences")
-    page.get_by_label("Undo").fill("s")
+    undo = page.get_by_role("group", name="Labeling and adjudication").get_by_label("Undo")
+    undo.fill("s")
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".fault").first).to_contain_text("already does")
-    page.get_by_label("Undo").fill("u")
+    undo.fill("u")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_have_text("Saved.")
     people["annotator"].refresh_from_db()
