@@ -71,6 +71,7 @@ def test_language_and_theme_follow_the_person(people: dict[str, User], visit: Vi
     page.get_by_label("パスワード").fill("correct horse battery")
     page.keyboard.press("Enter")
     page.wait_for_url("**/p/shop/label")
+    expect(page.locator("#desk")).to_have_attribute("data-state", "empty")  # it takes the focus when it has looked
     page.get_by_text("Annotator").click()
     page.get_by_role("button", name="ダーク").click()
     expect(page.locator("html")).to_have_css("color-scheme", "dark")
