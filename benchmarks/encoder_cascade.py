@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks import harness, probes
-from learning.cascades import MARGIN
-from learning.core.cascade import Threshold, choose_threshold, goes_up
+from learning.core.cascade import MARGIN, Threshold, choose_threshold, goes_up
 from learning.core.distill import DistillConfig, distill, write_student
 from serving.encoder import Encoder, StaticEncoder, encoder_directory
 
 Floats = NDArray[np.floating]
 Vectors = NDArray[np.float32]
-SPLITS, QUICK_SPLITS, HELD_OUT = 5, 2, 10
+SPLITS, QUICK_SPLITS, HELD_OUT = 5, 1, 10
 TIMED = 400
 
 

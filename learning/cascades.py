@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from feedback.models import Fold
 from labeling.models import Label
-from learning.core.cascade import choose_threshold
+from learning.core.cascade import MARGIN, choose_threshold
 from serving import registry, students
 from serving.artifacts import CorruptBundle
 from serving.encoder import StaticEncoder
@@ -26,8 +26,6 @@ from serving.head import OnnxHead
 from serving.models import Cascade, Embedding, ModelVersion, Student
 
 log = logging.getLogger(__name__)
-# Accuracy that a cascade may lose against the slow head, as a fraction. The estimate is on the safe side (core.cascade).
-MARGIN = 0.002
 TEXTS, LEAST_TEXTS = 2_000, 200
 MOST_UP = 0.5  # beyond this the two steps together cost more than they save
 # Held-out texts that go up because too little of them is known: what is rarer than this is not the project's usual text.

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from serving.cascade import sureness as sureness
 
 Floats = NDArray[np.floating]
+# Accuracy that a cascade may lose against the slow model, as a fraction. The estimate is on the safe side.
+MARGIN = 0.002
 
 
 @dataclass(frozen=True)

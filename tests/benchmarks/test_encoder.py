@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -35,3 +36,11 @@ def test_a_run_on_the_projects_own_corpus_writes_the_report(tmp_path, monkeypatc
 def test_accuracy_is_the_share_of_right_answers():
     p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
     assert encoder.accuracy(p, np.array([0, 1, 1, 1])) == pytest.approx(0.75)
+
+
+def test_benchmarks_start_without_django():
+    """They are programs: what they import must not ask for settings."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.encoder", "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
