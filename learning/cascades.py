@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from feedback.models import Fold
 from labeling.models import Label
-from learning.core.cascade import MARGIN, choose_threshold
+from learning.core.cascade import MARGIN as MARGIN
+from learning.core.cascade import choose_threshold
 from serving import registry, students
 from serving.artifacts import CorruptBundle
 from serving.encoder import StaticEncoder
