@@ -35,13 +35,15 @@ def why(kind: str, reason: Any, names: Mapping[str, str]) -> Why:
 
 
 def _single(rule: str) -> str:
+    herding = _("Many similar inquiries are unsure: one label here helps all of them.")
     known = {
         "": _("A person was asked for."),
         "random": _("Drawn at random, so that the model also meets what it does not expect."),
         "entropy": _("The model spreads its guess over many categories."),
         "least_confidence": _("The model is not sure of its best guess."),
         "coverage": _("Nothing labeled so far is close to this inquiry."),
-        "herding": _("Many similar inquiries are unsure: one label here helps all of them."),
+        "herding": herding,
+        "default": herding,  # what learning/selection does where a project has chosen nothing
         "topic": _("It belongs to a topic that somebody sent here to be labeled."),
         "typical": _("It stands for many similar inquiries that nobody has labeled yet."),
     }

@@ -103,6 +103,10 @@ class TestWhy:
     def test_an_unknown_rule_is_named(self) -> None:
         assert "submodular" in self.of({"rule": "submodular"}).blind
 
+    def test_the_default_strategy_is_told_as_what_it_does(self) -> None:
+        assert self.of({"rule": "default"}) == self.of({"rule": "herding"})
+        assert "rule" not in self.of({"rule": "default"}).blind
+
     def test_an_audit_task_tells_nothing_of_the_model(self) -> None:
         words = self.of({"rule": "margin", "between": [{"category": "refund", "share": 0.9}] * 2}, kind=TaskKind.AUDIT)
         assert "Refund" not in words.seen
