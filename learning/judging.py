@@ -56,7 +56,7 @@ def evidence_for(dataset: Dataset, head: TrainedHead, opened: OnnxHead, size: in
         bundle_bytes=size,
         train=_labeled(dataset, [at for at, row in enumerate(dataset.rows) if row.fold == Fold.TRAIN]),
         test=_labeled(dataset, test, texts=True),
-        serving=Judged(now.name, now.categories, now.head.predict),
+        serving=Judged(now.name, now.categories, now.head.predict, learned=now.model_id is not None),
         thresholds=told.thresholds_in_force,
         checks=told.parsed_checks,
         encode=lambda texts: encoder.encode(texts),

@@ -37,11 +37,12 @@ class Labeled:
 
 @dataclass(frozen=True)
 class Judged:
-    """Something that answers, by name: the version in service, a past one, or the category texts alone."""
+    """Something that answers, by name: the version in service, a past one, or (not ``learned``) the category texts alone."""
 
     name: str
     categories: Sequence[str]
     probabilities: Callable[[Floats], Floats]
+    learned: bool = True
 
     @classmethod
     def of(cls, name: str, head: OnnxHead) -> Judged:

@@ -97,10 +97,15 @@ def fairness(e: Evidence) -> Result:
     return Result("fairness", not unfair, worst, limit, detail)
 
 
+NARROWED = 0.5
+
+
 def distribution(e: Evidence) -> Result:
     """PSI of predicted categories against what serves; a model that answers everything with few of them is stopped.
 
-    Where both were right to move, the labels say so: the distance to the labels' own shares then must not have grown.
+    Where both were right to move, the labels say so: the distance to the labels' own shares then must not have grown. How
+    often category texts alone answer with each category says nothing about how often it is right: a first model may move away
+    from them, as long as it answers with no fewer categories than ``NARROWED`` of theirs.
     """
     limit = e.thresholds.distribution
     x = e.pool if e.pool is not None and len(e.pool) >= ENOUGH else e.test.x
@@ -108,6 +113,10 @@ def distribution(e: Evidence) -> Result:
         return Result("prediction distribution", True, None, limit, "too few texts to compare on")
     keys = sorted(set(e.head.categories) | set(e.serving.categories) | set(e.test.keys))
     mine, theirs = (_shares(judged.answers(x), keys) for judged in (e.candidate, e.serving))
+    if not e.serving.learned:
+        kept = _breadth(mine) / _breadth(theirs)
+        detail = f"answers with {_breadth(mine):.1f} categories where {e.serving.name} has {_breadth(theirs):.1f}, on {len(x)} texts"
+        return Result("prediction distribution", kept >= NARROWED, kept, NARROWED, detail)
     found, chance = _psi(mine, theirs), 2 * (len(keys) - 1) / len(x)
     passed = found <= limit + 2 * chance
     if not passed and len(e.test) >= ENOUGH:
@@ -132,6 +141,11 @@ def _against(name: str, mine: Judged, theirs: Judged, on: Labeled, margin: float
 def _shares(answers: list[str], keys: list[str]) -> np.ndarray:
     counts = np.array([answers.count(key) for key in keys], dtype=np.float64) + 0.5
     return np.asarray(counts / counts.sum())
+
+
+def _breadth(shares: np.ndarray) -> float:
+    """How many categories are answered with, each by its weight: the exponential of the entropy (Hill 1973, order 1)."""
+    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def _psi(a: np.ndarray, b: np.ndarray) -> float:

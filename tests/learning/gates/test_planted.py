@@ -130,6 +130,18 @@ def test_a_model_that_answers_with_one_category_is_stopped_by_the_distribution()
     assert "prediction distribution" in failed(evidence(replace(good(), bias=bias)))
 
 
+def test_a_first_model_may_answer_otherwise_than_category_texts_but_not_with_one_category() -> None:
+    """Category texts that lean towards one category are no measure of balance."""
+    leaning, bias = good().bias.copy(), good().bias.copy()
+    leaning[0], bias[0] = 4.0, 50.0
+    texts, test = Judged.of("category-texts", served(replace(good(), bias=leaning))), data()[1]
+    unlabeled = {"test": test.only(np.arange(len(test)) < 5), "pool": test.x}
+    assert "prediction distribution" in failed(evidence(serving=texts, **unlabeled))
+    first = {"serving": replace(texts, learned=False), **unlabeled}
+    assert "prediction distribution" not in failed(evidence(**first))
+    assert "prediction distribution" in failed(evidence(replace(good(), bias=bias), **first))
+
+
 def test_what_a_past_version_knew_must_not_be_forgotten() -> None:
     train, test = data()
     bad = trained_on(train.x, list(np.random.default_rng(0).permutation(list(train.keys))))
