@@ -1,14 +1,15 @@
 """Webhooks: each project's addresses, and the notices that events become there.
 
 An event is a frozen dataclass that its app registers with `tells`; the outbox hands the published row to the function
-that makes it, in the consumer's own transaction, so each webhook gets one notice per event. feedback/notices.py sends them.
+that makes it, in the relay's transaction, so each webhook gets one notice per event. feedback/notices.py sends them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import secrets as random_secrets
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
@@ -41,29 +42,39 @@ def tells(event: type[WebhookEvent]) -> Callable[[Maker], Maker]:
     kinds[event.kind] = event
 
     def register(make: Maker) -> Maker:
-        @outbox.consumer(event.kind, name="webhooks")
-        def consume(row: OutboxEvent) -> None:
-            if row.project_id is not None and (told := make(row)):
-                _enqueue(row, row.project_id, told)
+        @outbox.group_consumer(event.kind, name="webhooks")
+        def consume(rows: Sequence[OutboxEvent]) -> None:
+            listening = _listening(rows, event.kind)
+            notices = [
+                n for row in rows if (ours := listening.get(row.project_id)) for n in _notices(row, ours, make(row))
+            ]
+            if notices:
+                Notice.objects.bulk_create(notices, ignore_conflicts=True)
+                transaction.on_commit(nudge)
 
         return make
 
     return register
 
 
-def _enqueue(row: OutboxEvent, project_id: int, told: WebhookEvent) -> None:
-    ours = Webhook.objects.filter(project_id=project_id, active=True, kinds__contains=[told.kind])
+def _listening(rows: Sequence[OutboxEvent], kind: str) -> dict[int | None, list[Webhook]]:
+    """The webhooks that are told events of this kind, by project: most projects have none."""
+    found: dict[int | None, list[Webhook]] = defaultdict(list)
+    projects = {row.project_id for row in rows if row.project_id is not None}
+    for webhook in Webhook.objects.filter(project_id__in=projects, active=True, kinds__contains=[kind]):
+        found[webhook.project_id].append(webhook)
+    return found
+
+
+def _notices(row: OutboxEvent, ours: list[Webhook], told: WebhookEvent | None) -> list[Notice]:
+    if told is None:
+        return []
     event = f"evt_{row.pk}"
     body = {"id": event, "type": told.kind, "created_at": row.created_at, "data": dataclasses.asdict(told)}
-    text = msgspec.json.encode(body).decode()
-    Notice.objects.bulk_create(
-        [
-            Notice(webhook=w, event=event, kind=told.kind, body=text, due_at=timezone.now(), request_id=row.request_id)
-            for w in ours
-        ],
-        ignore_conflicts=True,
-    )
-    transaction.on_commit(nudge)
+    text, now = msgspec.json.encode(body).decode(), timezone.now()
+    return [
+        Notice(webhook=w, event=event, kind=told.kind, body=text, due_at=now, request_id=row.request_id) for w in ours
+    ]
 
 
 def nudge() -> None:

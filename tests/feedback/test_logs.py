@@ -3,6 +3,7 @@ from __future__ import annotations
 import doctest
 import json
 import logging
+from collections import defaultdict
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -72,9 +73,9 @@ def test_one_request_id_goes_from_the_request_through_outbox_and_job_to_the_webh
     row, seen = inquire(project, "Where is it?"), []
     with logs.request("req-42"):
         outbox.publish(kind="inquiry.resolved", project_id=project.pk, payload={"inquiry": str(row.pk)})
-    monkeypatch.setitem(
-        outbox._consumers["inquiry.resolved"], "x", lambda e: seen.append(jobs.enqueue(kind="x", project_id=project.pk))
-    )
+    known = {kind: dict(listeners) for kind, listeners in outbox._consumers.items()}
+    monkeypatch.setattr(outbox, "_consumers", defaultdict(dict, known))
+    outbox.consumer("inquiry.resolved", name="x")(lambda e: seen.append(jobs.enqueue(kind="x", project_id=project.pk)))
     monkeypatch.setitem(jobs._kinds, "x", jobs.Kind(lambda running: {"id": logs.current_request()}, "io"))
     assert logs.current_request() == ""
     while outbox.relay():

@@ -114,3 +114,70 @@ def test_relays_that_run_at_once_share_the_events_without_repeating_one(consumed
         t.join()
     outbox.relay()
     assert consumed == dict.fromkeys(range(60), 1)
+
+
+@pytest.fixture
+def grouped(monkeypatch):
+    """The groups that a consumer of `test.event` was given, as payload numbers; it refuses any group with a 3 in it."""
+    groups: list[list[int]] = []
+    monkeypatch.setattr(outbox, "_consumers", defaultdict(dict))
+
+    @outbox.group_consumer("test.event", name="tests.groups")
+    def take(events):
+        numbers = [e.payload["n"] for e in events]
+        if 3 in numbers:
+            OutboxEvent.objects.create(kind="other", available_at=timezone.now() + timedelta(days=1))
+            raise ValueError("no threes")
+        groups.append(numbers)
+
+    return groups
+
+
+@pytest.mark.django_db
+def test_a_consumer_of_groups_gets_what_waits_at_once(grouped, monkeypatch):
+    monkeypatch.setattr(outbox, "GROUP", 4)
+    for n in (10, 11, 12, 13, 14, 15):
+        publish(n)
+    assert outbox.relay() == 6
+    assert grouped == [[10, 11, 12, 13], [14, 15]]
+
+
+@pytest.mark.django_db
+def test_of_a_group_only_the_event_that_fails_is_tried_again(grouped):
+    events = [publish(n) for n in (1, 2, 3, 4)]
+    assert outbox.relay() == 4
+    assert grouped == [[1], [2], [4]]
+    assert not OutboxEvent.objects.filter(kind="other").exists()  # what the failing consumer wrote
+    states = dict(OutboxEvent.objects.values_list("payload__n", "state"))
+    assert states == {1: "done", 2: "done", 3: "pending", 4: "done"}
+    events[2].refresh_from_db()
+    assert events[2].error == "tests.groups: no threes"
+
+
+@pytest.mark.django_db
+def test_a_kind_with_one_consumer_of_single_events_is_given_them_one_by_one(grouped):
+    calls = []
+    outbox.consumer("test.event", name="tests.single")(lambda event: calls.append(event.payload["n"]))
+    for n in (1, 2):
+        publish(n)
+    assert outbox.relay() == 2
+    assert grouped == [[1], [2]]
+    assert calls == [1, 2]
+
+
+@pytest.mark.django_db
+def test_events_of_different_kinds_are_not_mixed(grouped):
+    publish(1)
+    outbox.publish(kind="nobody.listens", project_id=None, payload={})
+    publish(2)
+    assert outbox.relay() == 3
+    assert grouped == [[1, 2]]
+    assert not OutboxEvent.objects.exclude(state=OutboxState.DONE).exists()
+
+
+@pytest.mark.django_db
+def test_a_hundred_events_that_nobody_waits_for_cost_a_handful_of_statements(consumed, django_assert_max_num_queries):
+    for _ in range(100):
+        outbox.publish(kind="nobody.listens", project_id=None, payload={})
+    with django_assert_max_num_queries(8):
+        assert outbox.relay(limit=100) == 100
