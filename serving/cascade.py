@@ -6,6 +6,8 @@ high risk) goes up first, and so does what it does not know: a text with too man
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,4 +54,24 @@ def goes_up(
         | (known < step.least_known)
         | (tones < policy.anger_threshold + ANGER_DOUBT)
         | risky[p.argmax(axis=1)]
+    )
+
+
+def one_goes_up(
+    step: Step, policy: Policy, p: Sequence[float], *, known: float, tone: float, risky: NDArray[np.bool_]
+) -> bool:
+    """`goes_up` for one text, whose probabilities ``p`` [C] are plain numbers: most requests bring one, and arrays of one
+    row cost more than what is computed with them.
+    """
+    if len(p) < 2:
+        return True
+    best = max(p)
+    at = p.index(best)
+    second = max(max(p[:at], default=0.0), max(p[at + 1 :], default=0.0))
+    return (
+        (second > 0 and math.log(best / second) < step.least_sure)
+        or best < policy.confidence_threshold
+        or known < step.least_known
+        or tone < policy.anger_threshold + ANGER_DOUBT
+        or bool(risky[at])
     )

@@ -141,14 +141,26 @@ def one(
     teacher_sha: str = "",
 ) -> Prediction:
     """The prediction that the probabilities ``p`` [C] of one embedding ``x`` [d] make."""
-    at = np.flatnonzero(p >= SMALLEST)
-    ordered = at[np.argsort(-p[at], kind="stable")].tolist()
-    shares = p.tolist()
-    best = int(p.argmax()) if len(p) else None
+    return of_shares(encoder, served, p.tolist(), sentiment, x, teacher_sha=teacher_sha)
+
+
+def of_shares(
+    encoder: Encoder,
+    served: ServedHead,
+    shares: list[float],
+    sentiment: float,
+    x: NDArray[np.float32],
+    *,
+    teacher_sha: str = "",
+) -> Prediction:
+    """The same for probabilities that are plain numbers already."""
+    names = served.categories
+    best = shares.index(max(shares)) if shares else None
+    ordered = sorted((-share, i) for i, share in enumerate(shares) if share >= SMALLEST)
     return Prediction(
-        category=None if best is None else served.categories[best],
+        category=None if best is None else names[best],
         confidence=0.0 if best is None else min(shares[best], 1.0),
-        probabilities={served.categories[i]: round(shares[i], 4) for i in ordered},
+        probabilities={names[i]: round(-share, 4) for share, i in ordered},
         sentiment=round(sentiment, 4),
         embedding=x,
         encoder_sha=encoder.sha256,

@@ -58,6 +58,11 @@ def vectors_with_known_share(
     return _guarded(encoder, lambda: encoder.encode_with_known_share(texts))
 
 
+def one_with_known_share(encoder: StaticEncoder, text: str) -> tuple[NDArray[np.float32], float]:
+    """The same for one text: (vector [d], share)."""
+    return _guarded(encoder, lambda: encoder.encode_one(text))
+
+
 def _guarded(encoder: Encoder, work: Callable[[], T]) -> T:
     """A broken encoder fails for every request: said with its traceback when it breaks, in silence while it is left alone."""
     try:

@@ -20,17 +20,13 @@ from django.db import close_old_connections, connection
 from numpy.typing import NDArray
 
 from feedback.models import Category, Project, Reply
-from feedback.problems import Problem
 from labeling.ranking import Rules
-from serving import arms, engine, loading, policies, reading, students, zero_shot
+from serving import arms, engine, loading, policies, steps, students, zero_shot
 from serving.anchors import inquiries
-from serving.arms import Trial
 from serving.artifacts import CorruptBundle
-from serving.cascade import Step, goes_up
 from serving.encoder import Encoder, NgramEncoder, language_of, load_encoder
 from serving.engine import CategoryInfo, Desk, ReplyInfo, ServedHead
 from serving.models import ModelVersion, Stage
-from serving.reading import Unreadable
 from serving.routing import Policy
 from serving.sentiment import ToneHead, from_anchors
 
@@ -75,10 +71,14 @@ class Served:
 
     def sentiment(self, encoder: Encoder, language: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """How inquiries [n, d] are put: a problem is no anger (docs/decisions/0025)."""
+        return self.tone(encoder, language).score(x)
+
+    def tone(self, encoder: Encoder, language: str) -> ToneHead:
+        """What tells how inquiries of a language are put."""
         key = (encoder.sha256, language)
-        if key not in self._tones:
-            self._tones[key] = from_anchors(encoder, inquiries(language))
-        return self._tones[key].score(x)
+        if (known := self._tones.get(key)) is None:
+            known = self._tones[key] = from_anchors(encoder, inquiries(language))
+        return known
 
     def desk(self, project_id: int) -> Desk:
         """The project as it is served now."""
@@ -109,6 +109,8 @@ class Served:
 
         With `units` (whose text it is) a candidate answers its share of them; without, production answers all.
         """
+        if len(texts) == 1:
+            return self._by_encoder(desk, *self.encoder_for(texts[0], locales[0]), list(texts), units)
         groups: dict[tuple[str, str], list[int]] = {}
         encoders: dict[str, Encoder] = {}
         for i, (text, locale) in enumerate(zip(texts, locales, strict=True)):
@@ -117,68 +119,23 @@ class Served:
             groups.setdefault((encoder.sha256, language), []).append(i)
         results: dict[int, engine.Prediction] = {}
         for (sha, language), rows in groups.items():
-            given, trial = [texts[i] for i in rows], desk.trials.get(sha) if units is not None else None
-            if trial is None or units is None:
-                answers = self._answers(desk, encoders[sha], language, given)
-            else:
-                answers = self._tried(desk, trial, encoders[sha], language, given, [units[i] for i in rows])
+            given, theirs = [texts[i] for i in rows], [units[i] for i in rows] if units is not None else None
+            answers = self._by_encoder(desk, encoders[sha], language, given, theirs)
             results.update(zip(rows, answers, strict=True))
         return [results[i] for i in range(len(texts))]
 
-    def _tried(
-        self, desk: Desk, trial: Trial, encoder: Encoder, language: str, texts: list[str], units: list[str]
+    def _by_encoder(
+        self, desk: Desk, encoder: Encoder, language: str, texts: list[str], units: Sequence[str] | None
     ) -> list[engine.Prediction]:
-        """By production or the candidate, as each customer's place in the rollout says."""
+        """By production, or the candidate where each customer's place in its rollout says so."""
+        trial = desk.trials.get(encoder.sha256) if units is not None else None
+        if trial is None or units is None:
+            return steps.answers(self, desk, encoder, language, texts)
         return arms.answers(
             trial, units,
-            production=lambda at: self._answers(desk, encoder, language, [texts[i] for i in at]),
-            candidate=lambda at: self._read(encoder, trial.head, language, [texts[i] for i in at]),
+            production=lambda at: steps.answers(self, desk, encoder, language, [texts[i] for i in at]),
+            candidate=lambda at: steps.read(self, encoder, trial.head, language, [texts[i] for i in at]),
         )  # fmt: skip
-
-    def _read(self, encoder: Encoder, head: ServedHead, language: str, texts: list[str]) -> list[engine.Prediction]:
-        """By the encoder and this head; where the encoder is broken, both arms of a rollout are unread alike."""
-        try:
-            x = reading.vectors(encoder, texts)
-        except Unreadable:
-            return [engine.unread(encoder)] * len(texts)
-        return engine.predict(encoder, head, self.sentiment(encoder, language, x), x)
-
-    def _answers(self, desk: Desk, encoder: Encoder, language: str, texts: list[str]) -> list[engine.Prediction]:
-        """By the fast step where there is one and it is sure, else by the encoder itself."""
-        step = desk.steps.get(encoder.sha256)
-        kept = self._fast(desk, encoder, step, language, texts) if step else dict[int, engine.Prediction]()
-        if rest := [i for i in range(len(texts)) if i not in kept]:
-            kept |= zip(rest, self._slow(desk, encoder, language, [texts[i] for i in rest]), strict=True)
-        return [kept[i] for i in range(len(texts))]
-
-    def _slow(self, desk: Desk, encoder: Encoder, language: str, texts: list[str]) -> list[engine.Prediction]:
-        """By the encoder; by nobody where its head is broken, and then people answer."""
-        try:
-            return self._read(encoder, self.head(desk, encoder), language, texts)
-        except Problem:  # too busy, not broken
-            raise
-        except Exception:
-            log.exception("the head of encoder %s failed, people answer", encoder.sha256[:12])
-            return [engine.unread(encoder)] * len(texts)
-
-    def _fast(
-        self, desk: Desk, slow: Encoder, step: Step, language: str, texts: list[str]
-    ) -> dict[int, engine.Prediction]:
-        """What the fast step answers, by the place of the text; nothing where it is broken."""
-        head = desk.heads[step.encoder.sha256]
-        try:
-            x, known = reading.vectors_with_known_share(step.encoder, texts)
-            tones, p = self.sentiment(step.encoder, language, x), head.head.predict(x)
-        except Unreadable:
-            return {}
-        except Exception:
-            log.exception("the head of student %s failed, its teacher answers", step.encoder.sha256[:12])
-            return {}
-        up = goes_up(step, desk.policy, p, known=known, tones=tones, risky=desk.risky(head.categories))
-        return {
-            int(i): engine.one(step.encoder, head, p[i], float(tones[i]), x[i], teacher_sha=slow.sha256)
-            for i in np.flatnonzero(~up)
-        }
 
     def prototypes(self, desk: Desk, encoder: Encoder) -> list[NDArray[np.float32]]:
         """Embeddings of each category's texts [n_c, d], in the desk's order of categories."""

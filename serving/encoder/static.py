@@ -58,9 +58,11 @@ class Bags:
         Language repeats itself: a memo of pairs of units that were looked up before answers most of them.
         """
         units = self._units_of_one(text)
-        rows = [self._row((unit,)) for unit in units]
+        found = list(zip(units))
         for n in range(2, self._longest + 1):
-            rows += [self._row(gram) for gram in zip(*(units[i:] for i in range(n)), strict=False)]
+            found += zip(*(units[i:] for i in range(n)), strict=False)
+        memo = self._memo
+        rows = [memo[gram] if gram in memo else self._row(gram) for gram in found]
         return [row for row in rows if row >= 0], len(rows)
 
     def _units_of_one(self, text: str) -> list[int]:
@@ -132,7 +134,7 @@ class StaticEncoder:
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """Unit rows [n, dim]; a text without any known n-gram gets the same vector as the empty text."""
         if len(texts) == 1:
-            return self._alone(texts[0])[0][None, :]
+            return self.encode_one(texts[0])[0][None, :]
         out = np.empty((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), BATCH):
             out[start : start + BATCH] = self._vectors(self._bags(texts[start : start + BATCH]))
@@ -141,7 +143,7 @@ class StaticEncoder:
     def encode_with_known_share(self, texts: Sequence[str]) -> tuple[Embeddings, Floats]:
         """Vectors [n, dim], and for each text the share of its n-grams that were seen in distillation [n]."""
         if len(texts) == 1:
-            vector, share = self._alone(texts[0])
+            vector, share = self.encode_one(texts[0])
             return vector[None, :], np.array([share], np.float32)
         bags = [self._bags(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
         if not bags:
@@ -149,11 +151,11 @@ class StaticEncoder:
         shares = [(bag.known / np.maximum(bag.total, 1)).astype(np.float32) for bag in bags]
         return np.concatenate([self._vectors(bag) for bag in bags]), np.concatenate(shares)
 
-    def _alone(self, text: str) -> tuple[Floats, float]:
+    def encode_one(self, text: str) -> tuple[Floats, float]:
         """The vector [dim] of one text and the share of its n-grams that are known: most requests bring one text."""
         rows, total = self._bags.of_one(text)
         z = self._table[rows].sum(axis=0) / np.float32(max(len(rows), 1) ** 0.5)
-        z -= z.mean()
+        z -= z.sum() / np.float32(len(z))
         both = (z / np.sqrt(z @ z / np.float32(len(z)) + np.float32(EPSILON))) @ self._AC + self._ab
         hidden = np.maximum(both[: len(self._a)], 0)
         v = hidden @ self._B + both[len(self._a) :]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from feedback.models import Inquiry, Project
 from feedback.services import touch_project
 from serving import reading, students
-from serving.cascade import ANGER_DOUBT, Step, goes_up, sureness
+from serving.cascade import ANGER_DOUBT, Step, goes_up, one_goes_up, sureness
 from serving.models import DecisionRecord, Embedding
 from serving.routing import Policy
 from serving.served import served
@@ -48,6 +48,22 @@ def test_sureness_is_the_log_ratio_of_the_two_largest(seed, n, k):
     p = np.random.default_rng(seed).dirichlet(np.ones(k), n)
     ordered = np.sort(p, axis=1)
     np.testing.assert_allclose(sureness(p), np.log(ordered[:, -1] / ordered[:, -2]), atol=1e-9)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1), k=st.integers(1, 6), known=st.floats(0, 1), tone=st.floats(-1, 1), risk=st.integers(0, 5),
+    sharpness=st.floats(0.05, 3),
+)  # fmt: skip
+def test_one_text_goes_up_exactly_where_it_would_go_up_among_others(seed, k, known, tone, risk, sharpness):
+    p = np.random.default_rng(seed).dirichlet(np.full(k, sharpness))
+    risky, rules = np.arange(k) == risk, Policy()
+    alone = one_goes_up(STEP, rules, p.tolist(), known=known, tone=tone, risky=risky)
+    among = goes_up(STEP, rules, p[None, :], known=np.array([known]), tones=np.array([tone]), risky=risky)
+    assert alone == among[0]
+
+
+def test_a_text_with_two_equal_answers_goes_up_alone_too():
+    assert one_goes_up(STEP, Policy(), [0.5, 0.5], known=1.0, tone=0.0, risky=np.zeros(2, bool))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import Ridge
 
 from serving import sentiment
@@ -125,3 +126,11 @@ def test_sentiment_stays_between_minus_one_and_one(values, bias):
 
 def test_praise_and_blame_that_are_as_likely_cancel():
     assert sentiment.sentiment(np.array([[0.4, 0.2, 0.4], [0, 1, 0]], np.float32)).tolist() == [0, 0]
+
+
+@given(
+    weights=arrays(np.float64, (4, 3), elements=st.floats(-300, 300)), x=arrays(np.float32, 4, elements=st.floats(-1, 1, width=32))
+)  # fmt: skip
+def test_one_text_is_read_as_it_is_among_others(weights, x):
+    head = ToneHead(weights, np.array([0.5, 0.0, -0.5]))
+    assert head.score_one(x) == pytest.approx(float(head.score(x[None, :])[0]), abs=1e-5)
