@@ -193,6 +193,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600, "socket_timeo
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+# Twice so many tasks share one connection (config/connections.py); what a connection has gathered is let go then.
+CELERY_DB_REUSE_MAX = 500
 
 ENSO_ARTIFACTS = Path(env.str("ENSO_ARTIFACTS", str(HOME / "artifacts")))
 ENSO_ENCODERS = Path(env.str("ENSO_ENCODERS", str(HOME / "encoders")))

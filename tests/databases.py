@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import django
 from django.apps import apps
@@ -19,8 +20,12 @@ from django.core.management import call_command
 from django.db import connection
 
 from benchmarks.stack import postgres_tool
+from learning import owner
 
 PREFIX = "enso_migrated_"
+BLOCKED = """
+SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.datname = current_database() AND NOT l.granted
+"""
 LOCK = 0x6D696772  # of whoever makes the database: workers may share a server
 
 
@@ -63,6 +68,30 @@ def dump(file: Path) -> Path:
     ]  # fmt: skip
     subprocess.run(command, env={**os.environ, "PGPASSWORD": server["PASSWORD"]}, check=True, capture_output=True)
     return file
+
+
+def url() -> str:
+    """Where other processes find the database of this test."""
+    told = connection.settings_dict
+    who = f"{told['USER']}:{quote(told['PASSWORD'])}" if told["PASSWORD"] else told["USER"]
+    return f"postgres://{who}@/{told['NAME']}?host={quote(str(told['HOST']), safe='')}&port={told['PORT']}"
+
+
+@contextmanager
+def held(statement: str) -> Iterator[None]:
+    """Hold the locks that a statement takes."""
+    with owner.lock_connection() as other:
+        other.execute("BEGIN")
+        other.execute(statement)
+        yield
+        other.execute("ROLLBACK")
+
+
+def blocked() -> bool:
+    """Whether anybody waits for a lock in this test's database."""
+    with connection.cursor() as cursor:
+        cursor.execute(BLOCKED)
+        return bool(cursor.fetchone()[0])
 
 
 @contextmanager

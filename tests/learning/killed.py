@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
-from urllib.parse import quote
 
 import django
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+
+from tests.databases import url
 
 SMALL = 64  # random features: as exact as any, at a fraction of the time
 
@@ -64,7 +64,7 @@ def process(*arguments: str, stop_at: str = "") -> Iterator[BaseProcess]:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    os.environ["DATABASE_URL"], before = _url(), os.environ.get("DATABASE_URL")  # read when the server starts
+    os.environ["DATABASE_URL"], before = url(), os.environ.get("DATABASE_URL")  # read when the server starts
     try:
         given = (str(settings.ENSO_ARTIFACTS), arguments, stop_at)
         child = context.Process(target=_command, args=given, daemon=True)
@@ -76,12 +76,6 @@ def process(*arguments: str, stop_at: str = "") -> Iterator[BaseProcess]:
     finally:
         child.kill()
         child.join()
-
-
-def _url() -> str:
-    told = connection.settings_dict
-    who = f"{told['USER']}:{quote(told['PASSWORD'])}" if told["PASSWORD"] else told["USER"]
-    return f"postgres://{who}@/{told['NAME']}?host={quote(str(told['HOST']), safe='')}&port={told['PORT']}"
 
 
 if multiprocessing.current_process().name == "MainProcess" and not settings.configured:  # the server that is forked
