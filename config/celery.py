@@ -68,6 +68,11 @@ app.conf.beat_schedule = {
         "options": {"expires": 600},
     },
     "give new texts their topics": {"task": "learning.place_arrivals", "schedule": 60.0, "options": {"expires": 120}},
+    "look after searches for options": {
+        "task": "learning.schedule_searches",
+        "schedule": 20.0,
+        "options": {"expires": 40},
+    },
     "mirror runs to MLflow": {"task": "learning.schedule_mirrors", "schedule": 300.0, "options": {"expires": 600}},
     "find topics every night": {"task": "learning.schedule_topics", "schedule": 300.0, "options": {"expires": 600}},
 }

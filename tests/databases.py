@@ -15,12 +15,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import django
+import psycopg
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
 from benchmarks.stack import postgres_tool
-from learning import owner
 
 PREFIX = "enso_migrated_"
 BLOCKED = """
@@ -80,7 +80,7 @@ def url() -> str:
 @contextmanager
 def held(statement: str) -> Iterator[None]:
     """Hold the locks that a statement takes."""
-    with owner.lock_connection() as other:
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as other:
         other.execute("BEGIN")
         other.execute(statement)
         yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.management import call_command
+from django.utils import timezone
 
 from tests.databases import url
 
@@ -76,6 +78,24 @@ def process(*arguments: str, stop_at: str = "") -> Iterator[BaseProcess]:
     finally:
         child.kill()
         child.join()
+
+
+def until(true: Callable[[], object], child: BaseProcess) -> None:
+    end = time.monotonic() + 90
+    while not true():
+        assert child.is_alive(), f"the process ended by itself: {child.exitcode}"
+        assert time.monotonic() < end, "it never came there"
+        time.sleep(0.02)
+
+
+def given_up() -> Any:
+    """The sweeper's part, without the wait: the heartbeat has stopped."""
+    from feedback import jobs
+    from feedback.models import Job, JobState
+
+    Job.objects.filter(state=JobState.RUNNING).update(heartbeat_at=timezone.now() - 2 * jobs.LOST_AFTER)
+    jobs.sweep()
+    return Job.objects.get(kind="train", state=JobState.FAILED)
 
 
 if multiprocessing.current_process().name == "MainProcess" and not settings.configured:  # the server that is forked
