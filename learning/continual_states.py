@@ -17,7 +17,7 @@ from feedback.models import Fold
 from learning.core.continual.state import Kept, from_bytes
 from learning.models import ContinualState, RunState
 from learning.snapshots import read_manifest
-from serving.artifacts import write_file
+from serving import storage
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ def before(row: ContinualState) -> Before:
 def write(project_id: int, data: bytes) -> str:
     """Keep a state durably; returns its hash."""
     sha = hashlib.sha256(data).hexdigest()
-    write_file(_path(project_id, sha), data)
+    storage.write(_path(project_id, sha), data)
     return sha
 
 
 def read(project_id: int, sha256: str) -> bytes:
     """Raises LookupError where the file is gone or changed."""
     try:
-        data = _path(project_id, sha256).read_bytes()
+        data = storage.local(_path(project_id, sha256)).read_bytes()
     except OSError as error:
         raise LookupError(f"the state {sha256[:12]} cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -94,9 +94,9 @@ def erase(*, project_id: int, snapshots: Collection[str]) -> list[ContinualState
         barred="it has learned labels of a customer who was erased", items=0
     )
     named = set(ContinualState.objects.filter(project_id=project_id, barred="").values_list("sha256", flat=True))
-    for file in _folder(project_id).glob("*.state"):
-        if file.stem not in named:
-            file.unlink(missing_ok=True)
+    for name in storage.names(_folder(project_id)):
+        if name.removesuffix(".state") not in named:
+            storage.remove(_folder(project_id) / name)
     return gone
 
 

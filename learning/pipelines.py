@@ -35,7 +35,7 @@ from learning.live import LIVE_FILE, Follower, behind
 from learning.models import RunState, Snapshot, TrainingRun, TrainingSettings
 from learning.snapshots import Material, Texts, take_snapshot
 from learning.validation import InvalidData, validate
-from serving import registry, rollouts, students, zero_shot
+from serving import registry, rollouts, storage, students, zero_shot
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
 from serving.models import LiveState, ModelVersion, Stage
@@ -111,6 +111,7 @@ def _candidate(
     running: jobs.Running, run: TrainingRun, snapshot: Snapshot, head: TrainedHead, material: Material
 ) -> _Candidate:
     bundle = export(head, material)
+    storage.put(bundle.path)  # before a row names it
     return _Candidate(run, _registered(running, run, snapshot, head, bundle), head, bundle)
 
 
