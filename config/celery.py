@@ -9,9 +9,10 @@ from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]
-from celery.signals import beat_init, celeryd_init, worker_process_init
+from celery.signals import beat_init, celeryd_init, task_prerun, worker_process_init
+from django.db import close_old_connections
 
-from config import entry
+from config import connections, entry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -67,6 +68,11 @@ app.conf.beat_schedule = {
         "options": {"expires": 600},
     },
     "give new texts their topics": {"task": "learning.place_arrivals", "schedule": 60.0, "options": {"expires": 120}},
+    "look after searches for options": {
+        "task": "learning.schedule_searches",
+        "schedule": 20.0,
+        "options": {"expires": 40},
+    },
     "mirror runs to MLflow": {"task": "learning.schedule_mirrors", "schedule": 300.0, "options": {"expires": 600}},
     "find topics every night": {"task": "learning.schedule_topics", "schedule": 300.0, "options": {"expires": 600}},
 }
@@ -77,6 +83,13 @@ app.conf.beat_schedule = {
 def start_servers(**kwargs: Any) -> None:
     """A worker or beat that is started by hand needs its servers too."""
     entry.prepare()
+    connections.keep_one_per_thread()
+
+
+@task_prerun.connect
+def check_connection(**kwargs: Any) -> None:
+    """A connection that PostgreSQL has ended since the last task is opened anew; within a transaction nothing is done."""
+    close_old_connections()
 
 
 LEARNER = "learn@"

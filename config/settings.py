@@ -193,8 +193,17 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600, "socket_timeo
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+# Twice so many tasks share one connection (config/connections.py); what a connection has gathered is let go then.
+CELERY_DB_REUSE_MAX = 500
 
 ENSO_ARTIFACTS = Path(env.str("ENSO_ARTIFACTS", str(HOME / "artifacts")))
+# S3-compatible storage in which the artifacts of all machines meet (serving/storage.py); an empty bucket: the directory alone.
+ENSO_S3_BUCKET: str = env.str("ENSO_S3_BUCKET", "")
+ENSO_S3_ENDPOINT: str = env.str("ENSO_S3_ENDPOINT", "https://s3.amazonaws.com")
+ENSO_S3_PREFIX: str = env.str("ENSO_S3_PREFIX", "")
+ENSO_S3_REGION: str = env.str("ENSO_S3_REGION", "us-east-1")
+ENSO_S3_KEY: str = env.str("ENSO_S3_KEY", "")
+ENSO_S3_SECRET: str = env.str("ENSO_S3_SECRET", "")
 ENSO_ENCODERS = Path(env.str("ENSO_ENCODERS", str(HOME / "encoders")))
 # The encoder for texts without kana or han; those take the n-gram encoder.
 ENSO_ENCODER = env.str("ENSO_ENCODER", "all-MiniLM-L6-v2-int8")

@@ -64,6 +64,8 @@ COLUMNS = {
     "barred": gettext_lazy("barred"),
     "approval": gettext_lazy("approval needed"),
     "nightly_hour": gettext_lazy("hour of the nightly training"),
+    "challenger": gettext_lazy("challenger"),
+    "challenger_options": gettext_lazy("options of the challenger"),
     "saw_suggestion": gettext_lazy("saw the suggestion"),
     "extra": gettext_lazy("not counted"),
     "verdict": gettext_lazy("verdict"),

@@ -14,6 +14,7 @@ class LearningConfig(AppConfig):
             drift_tasks,
             mirror_tasks,
             reply_tasks,
+            search_tasks,
             sentiment_tasks,
             tasks,
             topic_tasks,

@@ -16,6 +16,9 @@ TOPIC = ("name", "owner_id", "pinned", "muted", "died_at", "heir_id")
 def register() -> None:
     """Called when the app is ready."""
     record(GateSettings, Recorded("gates", ("thresholds",), texts=("checks",)))
-    record(TrainingSettings, Recorded("training", ("approval", "nightly_hour", "feedback_weight")))
+    record(
+        TrainingSettings,
+        Recorded("training", ("approval", "nightly_hour", "feedback_weight", "challenger", "challenger_options")),
+    )
     record(DriftSettings, Recorded("drift", DRIFT))
     record(Topic, Recorded("topic", TOPIC, texts=("notes",), actions=(UPDATE, DELETE)))

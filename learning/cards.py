@@ -99,6 +99,12 @@ def _metrics(metrics: dict[str, Any]) -> str:
     held = metrics.get("held_out")
     if isinstance(held, dict) and "accuracy" in held:
         rows.append(("accuracy, cross-validated", f"{100 * held['accuracy']:.1f} %"))
+    if challenge := metrics.get("challenge"):
+        losses = " against ".join(f"{challenge[k]['log_loss']:.3f}" for k in ("network", "closed_form"))
+        rows.append((f"log-loss against the closed form's on {challenge['labels']} calibrate labels", losses))
+    for name, past in metrics.get("forgotten", {}).items():
+        now, then = (f"{100 * past[k]:.1f} %" for k in ("now", "then"))
+        rows.append((f"accuracy on {past['labels']} test labels that {name} knew", f"{now}; {name} had {then}"))
     return _table(("figure", "value"), rows) if rows else "Too few labels to measure."
 
 

@@ -82,8 +82,11 @@ def _wanted(project_id: int) -> list[uuid.UUID] | None:
     return [*labeled, *without.filter(pk__in=newest, read=False).values_list("pk", flat=True)]
 
 
-def collect(*, project_id: int, encoder_sha: str) -> Dataset:
-    """Every settled label whose inquiry has an embedding under this variant; archived categories are left out."""
+def collect(*, project_id: int, encoder_sha: str, strength: float | None = None) -> Dataset:
+    """Every settled label whose inquiry has an embedding under this variant; archived categories are left out.
+
+    ``strength`` is another λ of what customers did than the project's.
+    """
     space = space_of(encoder_sha)
     labels = Label.objects.filter(
         project_id=project_id,
@@ -96,7 +99,7 @@ def collect(*, project_id: int, encoder_sha: str) -> Dataset:
         "inquiry__group_sha", "inquiry__embeddings__vector",
     )  # fmt: skip
     found = list(labels.values_list(*fields))
-    weights = Weights.of(project_id=project_id, inquiries=[row[0] for row in found])
+    weights = Weights.of(project_id=project_id, inquiries=[row[0] for row in found], strength=strength)
     rows = [
         Row(pk, category, fold, weights.weight(pk, source), revision, settled_at, text_digest(text), bytes(group).hex())
         for pk, category, fold, source, revision, settled_at, text, group, _ in found

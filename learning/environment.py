@@ -13,7 +13,10 @@ from pathlib import Path
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "onnx", "onnxruntime")
 # The code that turns a snapshot into a bundle.
-CODE = ("learning/core", "learning/fitting.py", "learning/pipelines.py", "serving/head.py", "serving/zero_shot.py")
+CODE = (
+    "learning/core", "learning/fitting.py", "learning/challengers.py", "learning/pipelines.py", "serving/head.py",
+    "serving/zero_shot.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

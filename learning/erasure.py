@@ -18,7 +18,7 @@ from feedback import jobs
 from feedback.erasure import inquiries_of
 from feedback.models import Job
 from labeling import erasure as labeling_erasure
-from learning import owner, topic_erasure
+from learning import continual_states, owner, topic_erasure
 from learning.models import Snapshot
 from learning.owner import Owner
 from learning.snapshots import succeed
@@ -59,14 +59,17 @@ def erase(running: jobs.Running) -> dict[str, Any]:
         topic_erasure.say_again(project_id=project_id, encoder_sha=sha)
     running.report(0.7, "unlearning")
     recounted = _recounted(project_id)
-    receipt = _receipt(project_id, customer, done, recounted)
+    running.report(0.9, "forgetting challengers")
+    touched = _touched(project_id, done)
+    continual_states.erase(project_id=project_id, snapshots=set(done["snapshots"]))
+    receipt = _receipt(touched, customer, done, recounted)
     with transaction.atomic():
         running.hold()
         # The request itself must not keep what it asked to forget.
         Job.objects.filter(pk=running.job.pk).update(
             params={"customer_sha256": receipt["customer_sha256"]}, checkpoint={}
         )
-        registry.bar(version_ids=_touched(project_id, done), why="it was trained with a customer who was erased")
+        registry.bar(version_ids=touched, why="it was trained with a customer who was erased")
         if receipt["retrain"]:
             jobs.enqueue(kind="train", project_id=project_id, params={"reason": "erasure"})
     return receipt
@@ -97,20 +100,23 @@ def _recounted(project_id: int) -> dict[str, int]:
     return {f"v{state.model.number}": state.number for state in states.select_related("model")}
 
 
-def _receipt(project_id: int, customer: str, done: dict[str, Any], recounted: dict[str, int]) -> dict[str, Any]:
+def _receipt(touched: list[int], customer: str, done: dict[str, Any], recounted: dict[str, int]) -> dict[str, Any]:
     """What was deleted, what was unlearned exactly, and which versions must not be promoted again."""
-    touched = ModelVersion.objects.filter(pk__in=_touched(project_id, done)).order_by("number")
+    versions = ModelVersion.objects.filter(pk__in=touched).order_by("number")
     return {
         "customer_sha256": hashlib.sha256(customer.encode()).hexdigest(),
         "deleted": {app: done[app] for app, _ in APPS},
         "topic_members": sum(done["topics"].values()),
         "snapshots": done["snapshots"],
         "unlearned_exactly": recounted,
-        "retrain": [f"v{v.number}" for v in touched],
+        "retrain": [f"v{v.number}" for v in versions],
     }
 
 
 def _touched(project_id: int, done: dict[str, Any]) -> list[int]:
-    """Versions that were trained from a snapshot with the customer: what serves is replaced, the others stay out of service."""
+    """Versions that were trained from a snapshot with the customer, or by a network that once was: what serves is replaced, the
+    others stay out of service."""
+    states = continual_states.touched(project_id=project_id, snapshots=set(done["snapshots"]))
+    networks = {state.run.model_id for state in states}
     versions = ModelVersion.objects.filter(project_id=project_id).exclude(stage=Stage.REJECTED)
-    return [v.pk for v in versions if str(v.lineage.get("data", ""))[:12] in done["snapshots"]]
+    return [v.pk for v in versions if str(v.lineage.get("data", ""))[:12] in done["snapshots"] or v.pk in networks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
+
+from serving import storage
 
 
 def keep(manifest: Mapping[str, Any]) -> str:
@@ -25,7 +27,7 @@ def keep(manifest: Mapping[str, Any]) -> str:
 def read(sha256: str) -> dict[str, Any]:
     """A kept manifest; LookupError where its file is gone or is not what its hash says."""
     try:
-        content = place(f"{sha256}.json").read_bytes()
+        content = storage.local(place(f"{sha256}.json")).read_bytes()
     except OSError as error:
         raise LookupError(f"evidence {sha256[:12]} cannot be read: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -41,7 +43,7 @@ def keep_arrays(name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
 def read_arrays(name: str) -> dict[str, NDArray[Any]] | None:
     """Kept arrays, or None where there are none of that name (or the file is damaged: they can be made again)."""
     try:
-        with np.load(place(f"{name}.npz")) as kept:
+        with np.load(storage.local(place(f"{name}.npz"))) as kept:
             return dict(kept)
     except (OSError, ValueError):
         return None
@@ -52,10 +54,8 @@ def place(name: str) -> Path:
 
 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    if path.exists():
+    if storage.local(path).exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{uuid.uuid4().hex}.part")
-    with part.open("wb") as file:
-        write(file)
-    part.replace(path)
+    buffer = io.BytesIO()
+    write(buffer)
+    storage.write(path, buffer.getvalue())

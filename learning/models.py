@@ -7,6 +7,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from learning.challenger_models import Challenger, ContinualState, Search, SearchState, Trial, TrialState
+from learning.core.continual.methods import METHODS
 from learning.drift_models import (
     DriftReference,
     DriftReport,
@@ -22,17 +24,8 @@ from learning.mirror_models import MirroredRun
 from learning.topic_models import Topic, TopicEvent, TopicMember, TopicRun
 
 __all__ = [
-    "GateSettings",
-    "RunState",
-    "Snapshot",
-    "Topic",
-    "TopicEvent",
-    "TopicMember",
-    "TopicRun",
-    "TrainingRun",
-]
-
-__all__ = [
+    "Challenger",
+    "ContinualState",
     "DriftReference",
     "DriftReport",
     "DriftSettings",
@@ -42,8 +35,16 @@ __all__ = [
     "MirroredRun",
     "RetrainingVerdict",
     "RunState",
+    "Search",
+    "SearchState",
     "Snapshot",
+    "Topic",
+    "TopicEvent",
+    "TopicMember",
+    "TopicRun",
     "TrainingRun",
+    "Trial",
+    "TrialState",
     "Trigger",
 ]
 
@@ -97,6 +98,15 @@ class TrainingSettings(models.Model):
     feedback_weight = models.FloatField(
         default=0.5, validators=[MinValueValidator(0.0), MaxValueValidator(10.0)], help_text="λ of what customers did."
     )
+    challenger = models.CharField(
+        max_length=12,
+        choices=Challenger,
+        default=Challenger.NONE,
+        help_text="A network that is trained beside the closed form, and serves where it answers better.",
+    )
+    challenger_options = models.JSONField(
+        default=dict, blank=True, help_text="Options of the challenger that differ from its method's own."
+    )
 
     class Meta:
         constraints = [
@@ -104,10 +114,24 @@ class TrainingSettings(models.Model):
                 condition=Q(nightly_hour=None) | Q(nightly_hour__lte=23), name="nightly_hour_of_a_day"
             ),
             models.CheckConstraint(condition=Q(feedback_weight__range=(0, 10)), name="feedback_weight_0_to_10"),
+            models.CheckConstraint(condition=Q(challenger__in=Challenger.values), name="challenger_known"),
         ]
 
     def __str__(self) -> str:
         return f"training of {self.project_id}"
+
+    def clean(self) -> None:
+        """Raises ValidationError naming the option that the challenger does not have, or whose value is out of bounds."""
+        method = METHODS.get(self.challenger)
+        try:
+            if method is not None:
+                method.with_options(self.challenger_options)
+            elif self.challenger_options:
+                raise ValueError(
+                    f"without a challenger there are no options: take {', '.join(self.challenger_options)} away"
+                )
+        except (ValueError, AttributeError) as error:
+            raise ValidationError({"challenger_options": str(error)}) from error
 
     @classmethod
     def of(cls, project_id: int) -> TrainingSettings:
@@ -138,6 +162,7 @@ class RunState(models.TextChoices):
     RUNNING = "running", "Running"
     PROMOTED = "promoted", "Promoted"
     STAGED = "staged", "Waits for a person"
+    BEATEN = "beaten", "Passed, but another of the same labels answered better"
     REJECTED = "rejected", "Stopped by a gate"
     FAILED = "failed", "Failed"
 
@@ -148,6 +173,8 @@ class TrainingRun(models.Model):
     project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="runs")
     job = models.ForeignKey("feedback.Job", on_delete=models.CASCADE, related_name="+")
     encoder_sha = models.CharField(max_length=64)
+    # "" is the closed form; else the challenger that was trained beside it.
+    method = models.CharField(max_length=12, default="", blank=True)
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="runs")
     state = models.CharField(max_length=10, choices=RunState, default=RunState.RUNNING)
     seed = models.PositiveIntegerField(default=0)
@@ -163,7 +190,9 @@ class TrainingRun(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["job", "encoder_sha"], name="run_once_per_job_and_encoder")]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "encoder_sha", "method"], name="run_once_per_job_encoder_and_method")
+        ]
 
     def __str__(self) -> str:
         return f"run {self.pk} {self.state}"

@@ -7,8 +7,8 @@ skipped. Nothing half-written is ever visible: a bundle appears by rename, a ver
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from feedback import jobs
 from feedback.models import Category, Fold
-from learning import guarding, resuming
+from learning import challenging, guarding, resuming
 from learning.cascades import calibrate
 from learning.core.export import head_graph
 from learning.core.heads.base import LiveBase
@@ -35,7 +35,7 @@ from learning.live import LIVE_FILE, Follower, behind
 from learning.models import RunState, Snapshot, TrainingRun, TrainingSettings
 from learning.snapshots import Material, Texts, take_snapshot
 from learning.validation import InvalidData, validate
-from serving import registry, rollouts, students, zero_shot
+from serving import registry, rollouts, storage, students, zero_shot
 from serving.artifacts import Bundle, write_bundle
 from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
 from serving.models import LiveState, ModelVersion, Stage
@@ -67,10 +67,20 @@ def train_project(running: jobs.Running) -> dict[str, Any]:
     return {"runs": outcomes, "rescored": rescore_tasks(project_id=project_id)}
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A version that is registered and not judged yet."""
+
+    run: TrainingRun
+    model: ModelVersion
+    head: TrainedHead
+    bundle: Bundle
+
+
 def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) -> dict[str, Any]:
-    done = TrainingRun.objects.filter(job=running.job, encoder_sha=encoder_sha).exclude(state=RunState.RUNNING).first()
-    if done is not None:
-        return {"run": done.pk, "state": done.state}
+    done = TrainingRun.objects.filter(job=running.job, encoder_sha=encoder_sha, method="")
+    if (ended := done.exclude(state=RunState.RUNNING).first()) is not None:
+        return {"run": ended.pk, "state": ended.state}
     material, snapshot = _material(running, encoder_sha)
     run = _begun(running, snapshot)
     report(0.02, "checking the labels")
@@ -80,15 +90,29 @@ def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) ->
         return {"run": run.pk, "state": RunState.FAILED, "why": str(error)}
     head = resuming.kept_head(running, encoder_sha, snapshot)
     if head is None:
-        head = fit(material, lambda share, stage: report(0.05 + 0.75 * share, stage))
+        head = fit(material, lambda share, stage: report(0.05 + 0.65 * share, stage))
         resuming.keep_head(running, encoder_sha, head)
-    report(0.85, "exporting")
-    bundle = export(head, material)
-    model = _registered(running, run, snapshot, head, bundle)
+    report(0.75, "exporting")
+    candidates = [_candidate(running, run, snapshot, head, material)]
+    if (challenger := challenging.trained(running, material, snapshot, head, report)) is not None:
+        own = _begun(running, snapshot, challenger.method)
+        run.refresh_from_db(fields=["validation", "report"])
+        TrainingRun.objects.filter(pk=own.pk).update(validation=run.validation, report=run.report)
+        rival = _candidate(running, own, snapshot, challenger.head, material)
+        challenging.keep(running, own, challenger)
+        candidates.insert(0 if challenger.won else 1, rival)
     report(0.92, "judging")
-    outcome = _judge(running, run, model, material.dataset, head, bundle)
+    outcome = _judge(running, candidates, material.dataset)
     resuming.forget(running, encoder_sha)
     return outcome
+
+
+def _candidate(
+    running: jobs.Running, run: TrainingRun, snapshot: Snapshot, head: TrainedHead, material: Material
+) -> _Candidate:
+    bundle = export(head, material)
+    storage.put(bundle.path)  # before a row names it
+    return _Candidate(run, _registered(running, run, snapshot, head, bundle), head, bundle)
 
 
 def _guarded(running: jobs.Running, dataset: Dataset) -> Dataset:
@@ -111,10 +135,10 @@ def _material(running: jobs.Running, encoder_sha: str) -> tuple[Material, Snapsh
     return material, snapshot
 
 
-def _begun(running: jobs.Running, snapshot: Snapshot) -> TrainingRun:
+def _begun(running: jobs.Running, snapshot: Snapshot, method: str = "") -> TrainingRun:
     known = {"snapshot": snapshot, "environment": asdict(Environment.here())}
     run, _ = TrainingRun.objects.update_or_create(
-        job=running.job, encoder_sha=snapshot.encoder_sha, defaults=known,
+        job=running.job, encoder_sha=snapshot.encoder_sha, method=method, defaults=known,
         create_defaults={
             **known, "project_id": snapshot.project_id, "seed": SEED, "reason": running.job.params.get("reason", "hand"),
         },
@@ -167,28 +191,44 @@ def _registered(
     return model
 
 
-def _judge(
-    running: jobs.Running, run: TrainingRun, model: ModelVersion, dataset: Dataset, head: TrainedHead, bundle: Bundle
-) -> dict[str, Any]:
-    """Hold the version against the one that serves, and release it, let it wait, or say why not; fenced throughout."""
-    evidence, results = judged(dataset, head, bundle.sha256)
-    measured = {} if evidence is None else {**metrics(head, evidence), "labels": len(dataset.rows)}
-    passed = all(r.passed for r in results)
-    waits = passed and TrainingSettings.of(dataset.project_id).approval
-    follower = _replayed(model, bundle) if passed and not waits else None
+def _judge(running: jobs.Running, candidates: Sequence[_Candidate], dataset: Dataset) -> dict[str, Any]:
+    """Hold each version against the one that serves. The first that passes, the best first, is released or waits; the others
+    that pass could serve. All is judged before anything is written, in one fenced transaction."""
+    found = [(c, *judged(dataset, c.head, c.bundle.sha256)) for c in candidates]
+    passed = [c for c, _, results in found if all(r.passed for r in results)]
+    chosen = passed[0] if passed else None
+    waits = chosen is not None and TrainingSettings.of(dataset.project_id).approval
+    follower = _replayed(chosen.model, chosen.bundle) if chosen is not None and not waits else None
     serves = False
     with transaction.atomic():
         running.hold()
-        registry.judge(version_id=model.pk, passed=passed, metrics=measured, gates=[asdict(r) for r in results])
-        if waits:
-            registry.stage(version_id=model.pk)
-        elif passed:
-            serves = rollouts.release(version_id=model.pk)
-        if follower is not None:
-            follower.adopt(model)
-        state = RunState.PROMOTED if serves else RunState.STAGED if passed else RunState.REJECTED
-        TrainingRun.objects.filter(pk=run.pk).update(state=state, metrics=measured, finished_at=timezone.now())
-    return {"run": run.pk, "state": state, "model": model.number}
+        for c, evidence, results in found:
+            measured = {} if evidence is None else {**metrics(c.head, evidence), "labels": len(dataset.rows)}
+            gates = [asdict(r) for r in results]
+            registry.judge(version_id=c.model.pk, passed=c in passed, metrics=measured, gates=gates)
+            TrainingRun.objects.filter(pk=c.run.pk).update(metrics=measured, finished_at=timezone.now())
+        if chosen is not None and waits:
+            registry.stage(version_id=chosen.model.pk)
+        elif chosen is not None:
+            serves = rollouts.release(version_id=chosen.model.pk)
+        if chosen is not None and follower is not None:
+            follower.adopt(chosen.model)
+        # A challenger that an attempt before this one trained, and that the project wants no longer.
+        left = TrainingRun.objects.filter(job=running.job, encoder_sha=dataset.encoder_sha, state=RunState.RUNNING)
+        left.exclude(pk__in=[c.run.pk for c in candidates]).update(state=RunState.FAILED, finished_at=timezone.now())
+        for c in candidates:
+            state = _state(c in passed, chosen=c is chosen, serves=serves)
+            TrainingRun.objects.filter(pk=c.run.pk).update(state=state)
+    shown = chosen or candidates[0]
+    return {"run": shown.run.pk, "state": _state(bool(passed), chosen=True, serves=serves), "model": shown.model.number}
+
+
+def _state(passed: bool, *, chosen: bool, serves: bool) -> RunState:
+    if not passed:
+        return RunState.REJECTED
+    if not chosen:
+        return RunState.BEATEN
+    return RunState.PROMOTED if serves else RunState.STAGED
 
 
 def _lineage(run: TrainingRun, snapshot: Snapshot, head: TrainedHead, bundle: Bundle) -> dict[str, Any]:

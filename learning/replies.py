@@ -28,7 +28,7 @@ from learning.core.preference.policy import Hidden, ReplyPolicy, export_policy
 from learning.core.preference.training import Outcome, TrainingConfig, train_reply_policy
 from learning.environment import Environment
 from learning.models import GateSettings
-from serving import policies, policy_trials
+from serving import policies, policy_trials, storage
 from serving.artifacts import Bundle, write_bundle
 from serving.encoder import Encoder
 from serving.models import PolicyStage, PolicyVersion
@@ -218,7 +218,9 @@ def export(
         "temperature": policy.temperature, "exploration": exploration, "preprocessing": {"normalise": "unit"},
         "parent": parent.manifest_sha if parent else None, "person": policy.person is not None, "person_below": below,
     }  # fmt: skip
-    return write_bundle(Path(settings.ENSO_ARTIFACTS), {GRAPH: graph}, meta), parity
+    bundle = write_bundle(Path(settings.ENSO_ARTIFACTS), {GRAPH: graph}, meta)
+    storage.put(bundle.path)
+    return bundle, parity
 
 
 def screening_report(outcome: Outcome, showings: preferences.Showings) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from learning import challenging
 from learning.environment import Environment
 from learning.fitting import SEED, fit
 from learning.models import TrainingRun
@@ -47,6 +48,8 @@ def reproduce(run: TrainingRun, report: Callable[[float, str], None]) -> Reprodu
     if not restored.whole:
         return Reproduction(expected, None, restored.erased, restored.changed, environment_differences(run))
     head = fit(restored.material, report)
+    if run.method:
+        head = challenging.repeated(run, restored.material, head)
     with tempfile.TemporaryDirectory() as folder:
         bundle = export(head, restored.material, Path(folder))
         differs = () if bundle.sha256 == expected else _differences(run, bundle, head.hyperparameters)

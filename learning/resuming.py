@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -64,6 +65,18 @@ def kept_head(running: jobs.Running, encoder_sha: str, snapshot: Snapshot) -> Tr
     except OSError:
         return None
     return saved.from_bytes(data) if hashlib.sha256(data).hexdigest() == known["head"] else None
+
+
+def keep_state(running: jobs.Running, encoder_sha: str, told: dict[str, Any]) -> None:
+    """What a challenger's fit gave: the hash of its state, which lies on the disk by now, and what it was fitted from."""
+    known = {**running.job.checkpoint[encoder_sha], "challenger": told}
+    running.save_checkpoint({**running.job.checkpoint, encoder_sha: known})
+
+
+def kept_state(running: jobs.Running, encoder_sha: str, fitted_from: dict[str, Any]) -> dict[str, Any] | None:
+    """What an earlier attempt kept, where it was fitted from the same; else None."""
+    told = running.job.checkpoint.get(encoder_sha, {}).get("challenger")
+    return told if told is not None and told["from"] == fitted_from else None
 
 
 def forget(running: jobs.Running, encoder_sha: str) -> None:

@@ -32,6 +32,7 @@ from learning.core.sentiment_head import LearnedTone, learn, tone_of
 from learning.core.sentiment_tuning import Rated, Tuning, fine_tune
 from learning.environment import Environment
 from serving import sentiment_registry as registry
+from serving import storage
 from serving.anchors import TONES, opinions
 from serving.artifacts import Bundle, write_bundle
 from serving.comments import Reader, open_version, readers
@@ -223,7 +224,9 @@ def export(learned: LearnedTone, pairs: Pairs, encoder: Mapping[str, bytes] = NO
         "kind": "sentiment", "categories": list(TONES), "encoder_sha256": pairs.encoder.sha256,
         "temperature": learned.temperature, "preprocessing": {"normalise": "unit"},
     }  # fmt: skip
-    return write_bundle(Path(settings.ENSO_ARTIFACTS), files, meta), parity
+    bundle = write_bundle(Path(settings.ENSO_ARTIFACTS), files, meta)
+    storage.put(bundle.path)
+    return bundle, parity
 
 
 def _judge(

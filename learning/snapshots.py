@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from labeling.models import Guideline
 from learning.datasets import Dataset
 from learning.models import Snapshot
-from serving.artifacts import write_file
+from serving import storage
 
 FORMAT = 2
 MEAN_PART = 64  # rows
@@ -164,7 +164,7 @@ def _folder() -> Path:
 
 def _read(path: Path, sha256: str) -> bytes:
     try:
-        content = path.read_bytes()
+        content = storage.local(path).read_bytes()
     except OSError as error:
         raise LookupError(f"{path.name[:12]} of a snapshot cannot be read: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -173,5 +173,5 @@ def _read(path: Path, sha256: str) -> bytes:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    if not path.exists():
-        write_file(path, content)
+    if not storage.local(path).exists():
+        storage.write(path, content)

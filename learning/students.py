@@ -24,7 +24,7 @@ from feedback.models import Fold, Inquiry
 from labeling.models import Label
 from learning.core import distill as core
 from learning.core.student_gates import Faith, Sides, judge, measured
-from serving import students
+from serving import storage, students
 from serving.anchors import inquiries
 from serving.embeddings import embed_missing
 from serving.encoder import OnnxEncoder, StaticEncoder, language_of
@@ -120,6 +120,7 @@ def _stored(student: core.Student, teacher: OnnxEncoder, tokenizer: Path | None,
                 os.fsync(handle.fileno())
         if not students.folder(sha).is_dir():
             aside.rename(students.folder(sha))
+        storage.put(students.folder(sha))
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     opened = students.opened(sha)

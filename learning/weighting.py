@@ -31,11 +31,12 @@ class Weights:
     strength: float  # λ of feedback
 
     @classmethod
-    def of(cls, *, project_id: int, inquiries: Collection[uuid.UUID]) -> Weights:
+    def of(cls, *, project_id: int, inquiries: Collection[uuid.UUID], strength: float | None = None) -> Weights:
+        """With the project's λ, or another ``strength``."""
         ids = list(inquiries)
         return cls(
             _annotators(ids), _reliabilities(project_id) if ids else {}, _scores(ids),
-            TrainingSettings.of(project_id).feedback_weight,
+            TrainingSettings.of(project_id).feedback_weight if strength is None else strength,
         )  # fmt: skip
 
     def weight(self, inquiry: uuid.UUID, source: str) -> float:

@@ -17,7 +17,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from feedback import outbox
-from serving.artifacts import CorruptBundle, write_file
+from serving import storage
+from serving.artifacts import CorruptBundle
 from serving.head import HeadDelta
 from serving.models import Delta, LiveState, ModelVersion
 
@@ -57,7 +58,7 @@ def publish(*, version: ModelVersion, token: uuid.UUID | None, delta: HeadDelta,
         raise ValueError(f"delta {delta.number} belongs to {delta.base[:12]}, not to {version}")
     data = delta.to_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
-    write_file(folder(delta.base) / _name(delta.number, sha256), data)
+    storage.write(folder(delta.base) / _name(delta.number, sha256), data)
     with transaction.atomic():
         state = _held(version.pk, token)
         if delta.number <= state.number:
@@ -112,7 +113,7 @@ def granted(*, version_id: int, token: uuid.UUID | None, wish: str) -> None:
 
 def load(*, manifest_sha: str, number: int, sha256: str) -> HeadDelta:
     """A delta whose bytes have the hash that was recorded. Raises CorruptBundle."""
-    path = folder(manifest_sha) / _name(number, sha256)
+    path = storage.local(folder(manifest_sha) / _name(number, sha256))
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -138,4 +139,4 @@ def _remove_older(manifest_sha: str, number: int) -> None:
     """Files that no reader can still be after; among them what a killed owner wrote and never published."""
     for path in folder(manifest_sha).glob("*.delta"):
         if int(path.name.split("-")[0]) <= number - KEPT:
-            path.unlink(missing_ok=True)
+            storage.remove(path)

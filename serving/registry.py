@@ -17,13 +17,15 @@ from django.utils import timezone
 
 from feedback import outbox
 from feedback.problems import Problem, invalid
+from serving import storage
 from serving.artifacts import Bundle, load_bundle
 from serving.lines import Line
 from serving.models import Alias, ModelVersion, Stage
 
 
 def bundle_path(manifest_sha: str) -> Path:
-    return Path(settings.ENSO_ARTIFACTS) / manifest_sha
+    """Where a bundle lies here; fetched first where only the bucket has it."""
+    return storage.local(Path(settings.ENSO_ARTIFACTS) / manifest_sha)
 
 
 def open_bundle(version: ModelVersion) -> Bundle:

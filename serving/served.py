@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import close_old_connections
 from numpy.typing import NDArray
 
 from feedback.models import Category, Project, Reply
@@ -240,7 +240,7 @@ class Served:
             except Exception:
                 log.exception("could not look for new versions; what serves stays")
             finally:
-                connection.close()
+                close_old_connections()  # back to the pool where there is one, else kept for the next look
 
 
 def _category(c: Category) -> CategoryInfo:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from feedback.models import Project
+from serving import storage
 from serving.cascade import Step
 from serving.encoder import EncoderError, StaticEncoder
 from serving.engine import ServedHead
@@ -32,7 +33,7 @@ def opened(encoder_sha: str) -> StaticEncoder | None:
     """The student of this sha256, verified; None where there is none, or it is not what its name says."""
     with _lock:
         found = _open.pop(encoder_sha, None)
-        if found is None and folder(encoder_sha).is_dir():
+        if found is None and storage.local(folder(encoder_sha)).is_dir():
             found = _verified(encoder_sha)
         if found is not None:
             _open[encoder_sha] = found  # at the end: the order is that of use

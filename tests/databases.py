@@ -12,8 +12,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import django
+import psycopg
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
@@ -21,6 +23,9 @@ from django.db import connection
 from benchmarks.stack import postgres_tool
 
 PREFIX = "enso_migrated_"
+BLOCKED = """
+SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.datname = current_database() AND NOT l.granted
+"""
 LOCK = 0x6D696772  # of whoever makes the database: workers may share a server
 
 
@@ -63,6 +68,30 @@ def dump(file: Path) -> Path:
     ]  # fmt: skip
     subprocess.run(command, env={**os.environ, "PGPASSWORD": server["PASSWORD"]}, check=True, capture_output=True)
     return file
+
+
+def url() -> str:
+    """Where other processes find the database of this test."""
+    told = connection.settings_dict
+    who = f"{told['USER']}:{quote(told['PASSWORD'])}" if told["PASSWORD"] else told["USER"]
+    return f"postgres://{who}@/{told['NAME']}?host={quote(str(told['HOST']), safe='')}&port={told['PORT']}"
+
+
+@contextmanager
+def held(statement: str) -> Iterator[None]:
+    """Hold the locks that a statement takes."""
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as other:
+        other.execute("BEGIN")
+        other.execute(statement)
+        yield
+        other.execute("ROLLBACK")
+
+
+def blocked() -> bool:
+    """Whether anybody waits for a lock in this test's database."""
+    with connection.cursor() as cursor:
+        cursor.execute(BLOCKED)
+        return bool(cursor.fetchone()[0])
 
 
 @contextmanager

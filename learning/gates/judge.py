@@ -49,4 +49,17 @@ def metrics(head: TrainedHead, evidence: Evidence) -> dict[str, Any]:
         interval = cal.accuracy(p.argmax(axis=1), y)
         found["test_accuracy"] = {"value": interval.estimate, "low": interval.low, "high": interval.high}
         found["test_ece"] = cal.expected_calibration_error(p, y)
+    if e := _forgotten(evidence):
+        found["forgotten"] = e
     return found
+
+
+def _forgotten(evidence: Evidence) -> dict[str, Any]:
+    """By past version, on the test labels that it knew of: how many, its accuracy on them, and this version's."""
+    return {
+        name: {
+            "labels": len(known), "then": float(past.right(known).mean()),
+            "now": float(evidence.candidate.right(known).mean()),
+        }
+        for name, (past, known) in evidence.past.items() if len(known)
+    }  # fmt: skip

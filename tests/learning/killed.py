@@ -9,17 +9,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
-from urllib.parse import quote
 
 import django
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.utils import timezone
+
+from tests.databases import url
 
 SMALL = 64  # random features: as exact as any, at a fraction of the time
 
@@ -64,7 +66,7 @@ def process(*arguments: str, stop_at: str = "") -> Iterator[BaseProcess]:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    os.environ["DATABASE_URL"], before = _url(), os.environ.get("DATABASE_URL")  # read when the server starts
+    os.environ["DATABASE_URL"], before = url(), os.environ.get("DATABASE_URL")  # read when the server starts
     try:
         given = (str(settings.ENSO_ARTIFACTS), arguments, stop_at)
         child = context.Process(target=_command, args=given, daemon=True)
@@ -78,10 +80,22 @@ def process(*arguments: str, stop_at: str = "") -> Iterator[BaseProcess]:
         child.join()
 
 
-def _url() -> str:
-    told = connection.settings_dict
-    who = f"{told['USER']}:{quote(told['PASSWORD'])}" if told["PASSWORD"] else told["USER"]
-    return f"postgres://{who}@/{told['NAME']}?host={quote(str(told['HOST']), safe='')}&port={told['PORT']}"
+def until(true: Callable[[], object], child: BaseProcess) -> None:
+    end = time.monotonic() + 90
+    while not true():
+        assert child.is_alive(), f"the process ended by itself: {child.exitcode}"
+        assert time.monotonic() < end, "it never came there"
+        time.sleep(0.02)
+
+
+def given_up() -> Any:
+    """The sweeper's part, without the wait: the heartbeat has stopped."""
+    from feedback import jobs
+    from feedback.models import Job, JobState
+
+    Job.objects.filter(state=JobState.RUNNING).update(heartbeat_at=timezone.now() - 2 * jobs.LOST_AFTER)
+    jobs.sweep()
+    return Job.objects.get(kind="train", state=JobState.FAILED)
 
 
 if multiprocessing.current_process().name == "MainProcess" and not settings.configured:  # the server that is forked

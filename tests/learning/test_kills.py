@@ -8,20 +8,15 @@ half of anything is to be seen, and another process finishes the work.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
-from django.utils import timezone
 
 from feedback import jobs
 from feedback.models import Job, JobState, Project
-from learning import fitting, owner
+from learning import fitting
 from learning.models import RunState, TrainingRun
 from learning.owner import Owner
 from learning.snapshots import read_manifest
@@ -29,40 +24,14 @@ from serving import services
 from serving.artifacts import load_bundle
 from serving.models import Delta, LiveState, ModelVersion, Stage
 from serving.served import served
+from tests.databases import blocked, held
 from tests.learning.following import TEXT, ask, exact, follower_of, keys, label
-from tests.learning.killed import process
+from tests.learning.killed import given_up, process, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes, pytest.mark.usefixtures("small_heads")]
 PROJECT = "SELECT 1 FROM feedback_project WHERE slug = 'sample' FOR NO KEY UPDATE"
 PRODUCTION = "SELECT 1 FROM serving_modelversion WHERE stage = 'production' FOR NO KEY UPDATE"
 LIVE_STATE = "SELECT 1 FROM serving_livestate FOR UPDATE"
-BLOCKED = """
-SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.datname = current_database() AND NOT l.granted
-"""
-
-
-@contextmanager
-def held(statement: str) -> Iterator[None]:
-    """Hold the locks that a statement takes."""
-    with owner.lock_connection() as other:
-        other.execute("BEGIN")
-        other.execute(statement)
-        yield
-        other.execute("ROLLBACK")
-
-
-def until(true: Callable[[], object], child: BaseProcess) -> None:
-    end = time.monotonic() + 90
-    while not true():
-        assert child.is_alive(), f"the process ended by itself: {child.exitcode}"
-        assert time.monotonic() < end, "it never came there"
-        time.sleep(0.02)
-
-
-def blocked() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(BLOCKED)
-        return bool(cursor.fetchone()[0])
 
 
 def answering(project: Project) -> str:
@@ -79,13 +48,6 @@ def nothing_is_half() -> None:
     for manifest in (root / "snapshots").glob("*.json"):
         read_manifest(manifest.stem)
     assert ModelVersion.objects.filter(stage=Stage.PRODUCTION).count() == 1
-
-
-def given_up() -> Job:
-    """The sweeper's part, without the wait: the heartbeat has stopped."""
-    Job.objects.filter(state=JobState.RUNNING).update(heartbeat_at=timezone.now() - 2 * jobs.LOST_AFTER)
-    jobs.sweep()
-    return Job.objects.get(kind="train", state=JobState.FAILED)
 
 
 def test_a_training_killed_at_any_step_leaves_what_serves_and_is_finished_by_another(

@@ -13,7 +13,7 @@ Minibatches by Adam in float32; order and initial weights follow a seed, so a ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,12 +75,13 @@ class _Rows:
 
 @dataclass
 class ContinualLearner:
-    """``fetch`` gives the embeddings [n, d] of kept items by reference."""
+    """``fetch`` gives the embeddings [n, d] of kept items by reference; ``report`` is told the share of the epochs done."""
 
     dimension: int
     classes: int
     options: Options
     fetch: Fetch
+    report: Callable[[float], None] = field(default=lambda share: None, repr=False)
     _scores: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +116,16 @@ class ContinualLearner:
         for item in gone:
             self._scores.pop(item, None)
         return self.buffer.remove(gone) if self.buffer is not None else 0
+
+    def stored_scores(self, item: int) -> npt.NDArray[np.float32]:
+        """[K] what the network said when a kept item came in; NaN where nothing is stored."""
+        known = self._scores.get(item)
+        missing = np.full(self.classes, np.nan, dtype=np.float32)
+        return missing if known is None else np.asarray(known.numpy(), dtype=np.float32)
+
+    def store_scores(self, scores: Mapping[int, npt.NDArray[np.float32]]) -> None:
+        """Take up what the network said about kept items, [K] each."""
+        self._scores = {item: _tensor(row) for item, row in scores.items()}
 
     def forget_scores(self) -> None:
         """Drop what the network said about kept items (their categories have changed)."""
@@ -151,7 +162,8 @@ class ContinualLearner:
         steps = o.epochs * -(-len(rows.y) // o.batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, steps))
         total = float(rows.w.sum())
-        for _ in range(o.epochs):
+        for epoch in range(o.epochs):
+            self.report(epoch / o.epochs)
             for at in torch.split(torch.as_tensor(self.rng.permutation(len(rows.y))), o.batch):
                 optimiser.zero_grad()
                 torch.autograd.backward(self._loss(rows.take(at), total, len(rows.y) / len(at), at < new))
