@@ -119,6 +119,7 @@ def _five(version: ModelVersion, run: TrainingRun | None) -> str:
         ),
     ]
     if run is not None:
+        rows.append(("why it was trained", run.reason or "hand"))
         shown = {k: v for k, v in run.hyperparameters.items() if not isinstance(v, dict | list)}
         packages = run.environment.get("packages", {})
         rows += [

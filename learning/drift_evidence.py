@@ -22,7 +22,7 @@ from labeling.models import Label
 from learning import evidence
 from learning.core.drift.head import DriftHead, answers
 from learning.core.drift.reference import Reference, Window
-from learning.models import DriftReference, DriftSettings, TrainingRun
+from learning.models import DriftReference, DriftReport, DriftSettings, TrainingRun
 from serving.engine import from_bytes
 from serving.models import Embedding, ModelVersion, Stage
 
@@ -103,6 +103,17 @@ def rebuilt(row: DriftReference) -> Evidence | None:
     if digest_of(texts.x) != row.embeddings_sha256:
         return None
     return _evidence(row, texts, manifest)
+
+
+def kept(row: DriftReport) -> tuple[Evidence, Texts]:
+    """The reference and the window of a report. LookupError where texts of them were erased since."""
+    known = rebuilt(row.reference)
+    if known is None:
+        raise LookupError("the reference is not what it was: texts were erased since")
+    texts = texts_of([uuid.UUID(i) for i in evidence.read(row.window)["inquiries"]], row.encoder_sha)
+    if len(texts.ids) != row.n:
+        raise LookupError(f"{row.n - len(texts.ids)} texts of the window were erased since")
+    return known, texts
 
 
 def _made(

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from feedback.charts import Chart, Limit, Point, Series
 from feedback.models import Inquiry, Job, JobState, Project
 from labeling import selectors as labeling_selectors
-from learning import drift_words, trends
+from learning import drift_words, run_words, trends
 from learning.models import DriftReport, DriftSettings, GuardReport, RetrainingVerdict
 from serving.models import DecisionRecord
 
@@ -39,6 +39,7 @@ def figures(project: Project, report_id: int | None = None) -> dict[str, Any]:
     return {
         "project": project, "told": told, "report": _report(report, names) if report else None, "chart": trends.drift(project),
         "sentence": _headline(project, report), "verdict": _verdict(verdict, told) if verdict else None,
+        "asked": run_words.last_asked(project),
         "guard": _guard(guard, names) if guard else None, "guard_words": drift_words.guard(guard), "alpha_chart": trends.alpha(project),
         "earlier": [_earlier(r, report) for r in newest], "job": _job(project), "kinds": trends.FILES,
     }  # fmt: skip

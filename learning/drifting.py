@@ -35,7 +35,7 @@ from learning.core.drift.explain import (
     tell_apart,
 )
 from learning.core.drift.reference import Comparison, Reference, Window
-from learning.drift_evidence import Evidence, Texts, encoders_in_use, newest_after, rebuilt, reference_for, texts_of
+from learning.drift_evidence import Evidence, Texts, encoders_in_use, kept, newest_after, reference_for
 from learning.looks import looks_now
 from learning.models import DriftReport, DriftSettings, DriftState
 from serving.models import DecisionRecord
@@ -135,7 +135,7 @@ def _calibration(reference: Reference, n: int, resamples: int) -> Calibration:
 def _slices(known: Evidence, texts: Texts, window: Window, rng: np.random.Generator) -> list[dict[str, Any]]:
     """The default test within each locale, channel and answered category that is large enough on both sides."""
     named: dict[tuple[str, str], tuple[Reference, Window]] = {}
-    before, now = _fields(known.texts.ids), _fields(texts.ids)
+    before, now = fields(known.texts.ids), fields(texts.ids)
     for by, most in SLICED:
         sizes = Counter(row[by] for row in now if row[by])
         for value, _ in sizes.most_common(most):
@@ -161,7 +161,7 @@ def _part(window: Window, rows: NDArray[np.int64]) -> Window:
     return Window(window.x[rows], window.predictions[rows], window.strangeness[rows])
 
 
-def _fields(ids: Sequence[uuid.UUID]) -> list[dict[str, str]]:
+def fields(ids: Sequence[uuid.UUID]) -> list[dict[str, str]]:
     """Locale, channel and answered category of each inquiry, in order."""
     told = Inquiry.objects.filter(pk__in=ids).values_list("pk", "locale", "channel")
     said = dict(DecisionRecord.objects.filter(inquiry_id__in=ids).values_list("inquiry_id", "category__key"))
@@ -264,12 +264,7 @@ class Rebuilt:
 
 def rebuild(row: DriftReport) -> Rebuilt:
     """Make a report again from its evidence. LookupError where texts of it were erased since."""
-    known = rebuilt(row.reference)
-    if known is None:
-        raise LookupError("the reference is not what it was: texts were erased since")
-    texts = texts_of([uuid.UUID(i) for i in evidence.read(row.window)["inquiries"]], row.encoder_sha)
-    if len(texts.ids) != row.n:
-        raise LookupError(f"{row.n - len(texts.ids)} texts of the window were erased since")
+    known, texts = kept(row)
     found = _calibration(known.reference, row.n, row.resamples).check(known.window(texts), level=row.level)
     same = abs(found.default.value - row.statistic) < 1e-9 and found.default.p_value == row.p_value
     return Rebuilt(same, found.default.value, found.default.p_value)

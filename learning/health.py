@@ -13,6 +13,7 @@ from labeling import selectors as labeling_selectors
 from labeling.access import AGENTS, Visitor
 from labeling.spans import duration, since
 from learning import health_words, selectors, trends
+from learning.run_words import job_words
 from serving.models import LiveState, ModelVersion
 
 # Fewer shared items than this leave Cohen's κ too uncertain to act on (the policy table starts here).
@@ -108,7 +109,7 @@ def _training(jobs: list[Job]) -> dict[str, Any]:
     job = next((j for j in jobs if j.kind == "train" and j.state in UNFINISHED), None)
     if job is None:
         return _stage(_("Training"), "–", _("not running"), "#jobs")
-    return _stage(_("Training"), f"{100 * job.progress:.0f}\u00a0%", job.stage or _job_words(job), "#jobs")
+    return _stage(_("Training"), f"{100 * job.progress:.0f}\u00a0%", job.stage or job_words(job.state), "#jobs")
 
 
 def _live(project_id: int) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def _version(m: ModelVersion, live: LiveState | None) -> dict[str, Any]:
 def _job(j: Job) -> dict[str, Any]:
     tone = {"running": "model", "done": "ok", "failed": "warn", "dead": "bad"}.get(j.state, "")
     return {
-        "pk": j.pk, "name": _job_name(j.kind), "words": _job_words(j), "tone": tone, "attempt": j.attempt, "stage": j.stage,
+        "pk": j.pk, "name": _job_name(j.kind), "words": job_words(j.state), "tone": tone, "attempt": j.attempt, "stage": j.stage,
         "progress": 1.0 if j.state == JobState.DONE else j.progress, "errors": j.errors, "created_at": j.created_at,
     }  # fmt: skip
 
@@ -181,10 +182,3 @@ def _job_name(kind: str) -> str:
         "drift": _("Drift check"), "guard": _("Loop guard"), "distill": _("Distillation of a student"),
         "look_for_students": _("Look for a student"),
     }.get(kind, kind)  # fmt: skip
-
-
-def _job_words(j: Job) -> str:
-    return {
-        "queued": _("queued"), "running": _("running"), "done": _("done"), "failed": _("failed, will be tried again"),
-        "cancelled": _("cancelled"), "dead": _("given up"),
-    }.get(j.state, j.state)  # fmt: skip

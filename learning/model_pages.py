@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from feedback.models import Inquiry
 from feedback.problems import Problem
 from feedback.visits import AGENTS, EVERYBODY, Visitor, page
+from learning import run_words
 from learning.comparison import STAGES, accuracy_curve, compared, plain
 from learning.explanations import Explanation, explain
 from learning.lineage import drawn, lineage
@@ -47,6 +48,7 @@ def model(request: HttpRequest, who: Visitor, number: int) -> HttpResponse:
         "project": who.project, "v": version, "run": run, "picture": picture, "accuracy": _percents(version.metrics),
         "boxes": [{"box": b, "kind": KINDS[b.node.kind], "own": b.node.kind == "version"} for b in picture.boxes],
         "edges": [(kinds[e.source], names[e.source], ROLES[e.role], kinds[e.target], names[e.target]) for e in graph.edges],
+        "origin": run_words.origin(run) if run else None,
         "settings": plain(run.hyperparameters) if run else [], "packages": packages,
         "aliases": sorted(a.name for a in version.aliases.all()), "failed": sum(not g.get("passed") for g in version.gates),
     }  # fmt: skip

@@ -236,7 +236,8 @@ def _lineage(run: TrainingRun, snapshot: Snapshot, head: TrainedHead, bundle: Bu
     ids = Category.objects.filter(project_id=run.project_id, key__in=bundle.categories)
     return {
         "weights": bundle.sha256, "data": snapshot.sha256, "labels": snapshot.labels, "hyperparameters": head.hyperparameters,
-        "environment": run.environment, "seed": run.seed, "run": run.pk, "category_ids": dict(ids.values_list("key", "pk")),
+        "environment": run.environment, "seed": run.seed, "run": run.pk, "reason": run.reason,
+        "category_ids": dict(ids.values_list("key", "pk")),
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What wakes learning/: jobs, events of the outbox, and beat.
 
 One training of a project runs at a time (its job is exclusive and fenced); each carries its reason: hand, labels, nightly,
-taxonomy, erasure, drift.
+taxonomy, erasure, or what a check's verdict found: accuracy, drop, drift (learning/verdicts.py).
 """
 
 from __future__ import annotations

@@ -239,6 +239,15 @@ def test_three_critical_checks_in_a_row_ask_for_a_training_and_say_why(watched: 
     assert training.params == {"reason": "drift"}
 
 
+def test_one_alarm_without_audited_answers_is_a_lead_and_starts_no_training(watched: Project) -> None:
+    since = known_past(watched)
+    arrive(watched, mixed(100, new=25), seed=2, since=since)
+    assert checked(watched).state == "critical"
+    verdict = RetrainingVerdict.objects.get()
+    assert (verdict.retrain, verdict.reason, verdict.critical_in_a_row) == (False, "too few audits", 1)
+    assert not Job.objects.filter(kind="train").exists()
+
+
 def test_checks_of_the_same_texts_count_once(watched: Project) -> None:
     critical_reports(watched, 3, overlapping=True)
     assert verdicts.critical_in_a_row(project_id=watched.pk) == 1

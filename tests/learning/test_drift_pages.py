@@ -17,7 +17,7 @@ from django.utils import timezone
 from feedback.models import AuditEvent, Inquiry, Job, OutboxEvent, Project, Role, User
 from feedback.webhooks import kinds as webhook_kinds
 from learning import trends, webhooks
-from learning.models import DriftReport, DriftSettings, GuardReport
+from learning.models import DriftReport, DriftSettings, GuardReport, RetrainingVerdict
 from learning.selectors import maturity_of
 from serving.models import ModelVersion
 from tests.browser import drift_scene, scene
@@ -58,6 +58,18 @@ def test_the_page_says_what_kind_of_change_it_is_and_shows_the_texts(client: Cli
     assert "a lead, not a verdict" in page
     assert "Why do you need my passport to send a parcel back?" in page
     assert "Leave it: audited accuracy is 87.4" in page
+
+
+@pytest.mark.usefixtures("lead")
+def test_the_training_that_a_verdict_asked_for_is_named_until_the_next_one(client: Client, watched: Project) -> None:
+    training = Job.objects.create(project=watched, kind="train", state="done", params={"reason": "drop"})
+    asked = RetrainingVerdict.objects.create(project=watched, retrain=True, reason="drop", training=training)
+    RetrainingVerdict.objects.create(project=watched, retrain=False, reason="cooling down", wanted="drop")
+    page = client.get("/p/shop/drift").content.decode()
+    said = page[page.index('id="last-asked"') :].split("</p>")[0]
+    assert "audited accuracy has fallen since it went live" in said
+    assert f"training #{asked.training_id}" in said
+    assert "done" in said
 
 
 @pytest.mark.usefixtures("lead")
