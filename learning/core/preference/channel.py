@@ -72,16 +72,14 @@ def fit_channel(
     """
     x, base = _centred(smooth), _tensor(grouped(reference, replies).scores(smooth))
     needs, rates = _Needs(x.shape[1], replies.categories), _Rates(replies)
-    # Many votes share an inquiry, and its needs are worked out once for all of them.
-    asked, row = (torch.as_tensor(part) for part in np.unique(votes.inquiry, return_inverse=True))
-    reply = torch.as_tensor(votes.reply)
+    inquiry, reply = torch.as_tensor(votes.inquiry), torch.as_tensor(votes.reply)
     category, up, w = torch.as_tensor(replies.category)[reply], _tensor(votes.up), _tensor(weights)
-    rows, start = x[asked], base[asked]
+    rows, start = x[inquiry], base[inquiry]
 
     compared = None if comparisons is None or not len(comparisons) else _Compared(comparisons, x, base, replies)
 
     def objective() -> Tensor:
-        answered = needs.log_softmax(rows, start)[row, category]
+        answered = needs.log_softmax(rows, start).gather(1, category[:, None])[:, 0]
         low, high = rates.low(), rates.high()
         fit = (w * losses.channel(answered, up, low=low, high=high[reply])).sum()
         if compared is not None:
