@@ -37,7 +37,9 @@ def register() -> None:
     )
     record(
         Draft,
-        Recorded("draft", ("case_id", "source", "state", "decided_by_id"), project=_CASES_PROJECT, actions=(UPDATE, DELETE)),
+        Recorded(
+            "draft", ("case_id", "source", "state", "decided_by_id"), project=_CASES_PROJECT, actions=(UPDATE, DELETE)
+        ),
     )
     record(Label, Recorded("label", ("inquiry_id", "category_id", "source", "saw_suggestion")))
     record(

@@ -13,13 +13,14 @@ class DraftState(models.TextChoices):
     EDITED = "edited", "Sent with changes"
     REPLACED = "replaced", "Another reply was sent"
     DISMISSED = "dismissed", "Dismissed"
+    NONE = "none", "The model wrote nothing that can be sent"
 
 
 class Draft(models.Model):
     """What a model proposes to tell the customer of one case, and what an agent made of it."""
 
     case = models.OneToOneField("labeling.Escalation", on_delete=models.CASCADE, related_name="draft")
-    text = models.TextField()
+    text = models.TextField(blank=True)
     source = models.CharField(max_length=40, help_text="The version that wrote it, as people call it.")
     state = models.CharField(max_length=10, choices=DraftState, default=DraftState.WAITING)
     decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -35,7 +36,7 @@ class Draft(models.Model):
                 name="draft_decided_with_its_time",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=["waiting", "dismissed"], sent=None)
+                condition=Q(state__in=["waiting", "dismissed", "none"], sent=None)
                 | Q(state__in=["approved", "edited", "replaced"], sent__isnull=False),
                 name="draft_sent_with_its_entry",
             ),

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from feedback import privacy
-from feedback.problems import Problem, invalid, not_found
+from feedback.problems import Problem, not_found
 from feedback.texts import fault_in
 from labeling.case_models import CaseEntry
 from labeling.draft_models import Draft, DraftState
@@ -30,16 +30,20 @@ def without_one(*, project_id: int) -> QuerySet[Escalation]:
 
 
 def propose(*, project_id: int, case_id: int, text: str, source: str) -> Draft | None:
-    """Keep a draft for a case; None where it is closed, answered or has one already. 422 for a text that is none.
+    """Keep a draft for a case; None where it is closed, answered or has one already.
 
-    Nothing of the case changes: an agent who has it open is not overtaken.
+    A text that cannot be sent is kept as none, so that the model is not asked again. Nothing of the case changes: an agent who
+    has it open is not overtaken.
     """
-    if fault := fault_in(text):
-        raise invalid("text", f"The text {fault}.")
-    text = privacy.masked(text, project_id=project_id).text
+    usable = fault_in(text) is None
+    text = privacy.masked(text, project_id=project_id).text if usable else ""
     with transaction.atomic():
         case = without_one(project_id=project_id).select_for_update(of=("self",)).filter(pk=case_id).first()
-        return Draft.objects.create(case=case, text=text, source=source[:40]) if case is not None else None
+        if case is None:
+            return None
+        if not usable:
+            return Draft.objects.create(case=case, source=source[:40], state=DraftState.NONE, decided_at=timezone.now())
+        return Draft.objects.create(case=case, text=text, source=source[:40])
 
 
 def dismiss(*, project_id: int, case_id: int, agent_id: int) -> None:

@@ -31,7 +31,9 @@ class Written:
 class Drafter:
     """Reads a prompt and goes on."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, tokenizer: Tokenizer, end: tuple[int, ...], context: int) -> None:
+    def __init__(
+        self, session: onnxruntime.InferenceSession, tokenizer: Tokenizer, end: tuple[int, ...], context: int
+    ) -> None:
         self.session, self.tokenizer, self.end, self.context = session, tokenizer, frozenset(end), context
 
     @classmethod

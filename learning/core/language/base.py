@@ -48,7 +48,9 @@ class Base:
                 attn_implementation="eager",
             )  # fmt: skip
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise LanguageModelError(f"{self.directory} is no causal language model that can be read: {error}") from error
+            raise LanguageModelError(
+                f"{self.directory} is no causal language model that can be read: {error}"
+            ) from error
         return found.eval()
 
 
@@ -101,5 +103,7 @@ def _end(config: dict[str, Any]) -> tuple[int, ...]:
 def _context(config: dict[str, Any]) -> int:
     given = next((config[k] for k in ("max_position_embeddings", "n_positions") if k in config), None)
     if not isinstance(given, int) or isinstance(given, bool) or given < 16:
-        raise LanguageModelError(f"config.json: max_position_embeddings must be a whole number from 16 on, not {given!r}.")
+        raise LanguageModelError(
+            f"config.json: max_position_embeddings must be a whole number from 16 on, not {given!r}."
+        )
     return given

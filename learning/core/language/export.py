@@ -34,7 +34,9 @@ class _NextToken(torch.nn.Module):
         return logits
 
 
-def export(model: Any, adapter: dict[str, Tensor], check_on: Sequence[tuple[int, ...]]) -> tuple[dict[str, bytes], float]:
+def export(
+    model: Any, adapter: dict[str, Tensor], check_on: Sequence[tuple[int, ...]]
+) -> tuple[dict[str, bytes], float]:
     """Files of the merged model and of its adapter, and the largest difference of a next-token probability.
 
     ``model`` is consumed: its adapter is merged into it. ``check_on`` are token rows of any lengths. Raises

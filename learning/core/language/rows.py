@@ -84,7 +84,9 @@ class Encoder:
 
     def judged(self, examples: Sequence[Judged]) -> Rows:
         others = [e.reply for e in (*examples[1:], *examples[:1])]
-        found = [(self.tokens(e.prompt, e.reply), self.tokens(e.prompt, o), e) for e, o in zip(examples, others, strict=True)]
+        found = [
+            (self.tokens(e.prompt, e.reply), self.tokens(e.prompt, o), e) for e, o in zip(examples, others, strict=True)
+        ]
         kept = [(a, b, e) for a, b, e in found if a is not None and b is not None and e.weight > 0]
         return Rows(
             tuple(a for a, _, _ in kept), tuple(b for _, b, _ in kept),

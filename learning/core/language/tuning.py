@@ -31,6 +31,9 @@ class TuningConfig:
     epochs: int = 3
     batch: int = 8  # rows of a step: two sequences each, but for SFT
     learning_rate: float = 2e-4
+    sft: float = (
+        1.0  # DPO: how much the chosen reply's own likelihood counts beside the margin (Pang et al. 2024, eq. 1)
+    )
     beta: float = 0.1  # how dear leaving the reference is, in DPO and KTO
     rank: int = 8  # of the adapter's matrices
     alpha: float = 16.0  # the adapter is scaled by alpha / rank
@@ -154,8 +157,8 @@ def _loss(model: Any, rows: Rows, at: list[int], reference: Tensor | None, confi
     first = [rows.first[i] for i in at]
     device = next(model.parameters()).device
     weight = torch.as_tensor(rows.weight[at], device=device)
+    length = torch.tensor([len(s.ids) - s.start for s in first], device=device)
     if config.method == "sft":
-        length = torch.tensor([len(s.ids) - s.start for s in first], device=device)
         return losses.mean(losses.sft(log_probabilities(model, first)) / length, weight)
     both = first + [rows.second[i] for i in at]
     logp = log_probabilities(model, both).view(2, len(at))
@@ -165,7 +168,8 @@ def _loss(model: Any, rows: Rows, at: list[int], reference: Tensor | None, confi
         with torch.no_grad(), model.disable_adapter():
             ref = log_probabilities(model, both).view(2, len(at))
     if config.method == "dpo":
-        return losses.mean(losses.dpo(losses.margin(logp[0], logp[1], ref[0], ref[1]), beta=config.beta), weight)
+        preferred = losses.dpo(losses.margin(logp[0], logp[1], ref[0], ref[1]), beta=config.beta)
+        return losses.mean(preferred + config.sft * losses.sft(logp[0]) / length, weight)
     liked = torch.as_tensor(rows.liked[at], device=device)
     baseline = losses.kto_baseline(logp[1], ref[1])
     return losses.mean(losses.kto(logp[0] - ref[0], liked, baseline, beta=config.beta), weight)

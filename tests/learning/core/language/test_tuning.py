@@ -24,7 +24,7 @@ GOOD, BAD = " Your money is on its way back.", " See the help page."
 ASKED = ("I want my money back.", "Please refund me.", "Refund my parcel!", "My money, please")
 PAIRS = [Preferred(PROMPT.format(a), GOOD, BAD) for a in ASKED]
 JUDGED = [Judged(p.prompt, r, r == GOOD) for p in PAIRS for r in (GOOD, BAD)]
-FAST = TuningConfig(epochs=6, batch=2, learning_rate=5e-3, rank=4, keep_every=5)
+FAST = TuningConfig(epochs=6, batch=2, learning_rate=5e-3, rank=4, keep_every=5, sft=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,9 @@ def test_what_people_prefer_becomes_likelier_than_what_they_reject(base: Base, m
     model = with_adapter(base.model(), config)
     rows = encoder.pairs(PAIRS) if method == "dpo" else encoder.judged(JUDGED)
     found = tune(model, rows, config)
-    assert found[0] == pytest.approx(np.log(2) if method == "dpo" else 0.5, abs=1e-5)  # the policy still is the reference
+    assert found[0] == pytest.approx(
+        np.log(2) if method == "dpo" else 0.5, abs=1e-5
+    )  # the policy still is the reference
     assert found[-1] < found[0]
     assert (margins(model, encoder.pairs(PAIRS)) > 0).all()
 
@@ -122,7 +124,12 @@ def test_the_exported_model_says_what_the_tuned_one_says_and_writes_the_preferre
 
 @pytest.mark.parametrize(
     ("field", "value", "said"),
-    [("method", "ppo", "method"), ("epochs", 0, "epochs"), ("learning_rate", -1.0, "learning_rate"), ("rank", 0, "rank")],
+    [
+        ("method", "ppo", "method"),
+        ("epochs", 0, "epochs"),
+        ("learning_rate", -1.0, "learning_rate"),
+        ("rank", 0, "rank"),
+    ],
 )
 def test_a_knob_that_makes_no_sense_is_named(field: str, value: object, said: str) -> None:
     with pytest.raises(LanguageModelError, match=said):
