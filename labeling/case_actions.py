@@ -64,6 +64,8 @@ def _why(problem: Problem, case: Escalation) -> str:
         return _(
             "%(name)s has changed this case since you opened it. It is shown as it is now; nothing of yours was sent."
         ) % {"name": name}
+    if problem.kind == "draft-decided":
+        return _("Somebody has decided this already.")
     return problem.detail
 
 

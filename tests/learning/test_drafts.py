@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ pytestmark = [
     pytest.mark.django_db, pytest.mark.skipif(bases.missing() is not None, reason=str(bases.missing())),
 ]  # fmt: skip
 CURT, FULL = "See the help page.", "Your money is on its way back."
-KNOBS = {"epochs": 4, "learning_rate": 1e-2, "rank": 8, "batch": 8, "limit": 128}
+KNOBS = {"epochs": 6, "learning_rate": 1e-2, "rank": 8, "batch": 8, "limit": 128}
 PROMPT = "Inquiry: {inquiry}\nReply:"
 
 
@@ -52,11 +51,11 @@ def inquire(project: Project, n: int) -> Inquiry:
 
 @pytest.fixture
 def compared(project: Project) -> Project:
-    """A shop whose annotator found one of two replies better each time: 120 inquiries that train, 32 that judge."""
+    """A shop whose annotator found one of two replies better each time: 80 inquiries that train, 32 that judge."""
     refund = project.categories.get(key="refund")
     curt = add_reply(category_id=refund.pk, locale="en", text=CURT)
     full = add_reply(category_id=refund.pk, locale="en", text=FULL, slot=2)
-    judge, left = make_person(project, "judge", Role.ANNOTATOR), {False: 120, True: 32}
+    judge, left = make_person(project, "judge", Role.ANNOTATOR), {False: 80, True: 32}
     n = 0
     while any(left.values()):
         inquiry, n = inquire(project, n), n + 1
@@ -74,7 +73,7 @@ def compared(project: Project) -> Project:
     return project
 
 
-def tune(project: Project, base: Path, **params: object) -> Job:
+def tune(project: Project, base: Path | str, **params: object) -> Job:
     job = jobs.enqueue(kind="tune_drafts", project_id=project.pk, params={"base": str(base), **KNOBS, **params})
     jobs.run(job.pk)
     job.refresh_from_db()
@@ -121,7 +120,12 @@ def test_preferences_end_in_a_draft_that_an_agent_approves_before_the_customer_s
     )
     case.refresh_from_db()
     draft.refresh_from_db()
-    assert (case.state, case.reply_text, draft.state, draft.decided_by) == ("resolved", FULL, DraftState.APPROVED, agent)
+    assert (case.state, case.reply_text, draft.state, draft.decided_by) == (
+        "resolved",
+        FULL,
+        DraftState.APPROVED,
+        agent,
+    )
     assert schedule_drafts() == 0
     # An erased customer's words leave with the version that read them.
     trained = next(i for i in compared.inquiries.order_by("pk") if str(i.pk) in version.lineage["inquiries"])
@@ -130,3 +134,63 @@ def test_preferences_end_in_a_draft_that_an_agent_approves_before_the_customer_s
     version.refresh_from_db()
     assert (version.stage, bool(version.barred)) == ("archived", True)
     assert language.in_production(project_id=compared.pk) is None
+
+
+class Killed(Exception): ...
+
+
+def test_a_killed_tuning_goes_on_and_what_has_learned_nothing_is_rejected_with_its_reason(
+    compared: Project, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def tuned(model, rows, config, *, state, keep, report):
+        begun.append(0 if state is None else state.step)
+
+        def keep_and_die(kept: State) -> None:
+            keep(kept)
+            if len(begun) == 1:
+                raise Killed
+
+        return tune_really(model, rows, config, state=state, keep=keep_and_die, report=report)
+
+    tune_really = draft_tuning.tune
+    monkeypatch.setattr(draft_tuning, "tune", tuned)
+    job = tune(compared, base, epochs=1, keep_every=4, learning_rate=1e-12)
+    assert (job.state, job.attempt) == (JobState.FAILED, 1)
+    jobs.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, begun) == (JobState.DONE, [0, 4])
+    version = LanguageVersion.objects.get()
+    assert (job.result["state"], version.stage) == ("rejected", "rejected")
+    assert job.result["why"]
+    open_case(compared, 9000)
+    assert schedule_drafts() == 0
+
+
+def test_without_a_base_or_anything_to_learn_from_the_job_says_what_is_missing(
+    project: Project, base: Path, settings
+) -> None:
+    settings.ENSO_LANGUAGE_MODEL = ""
+    assert "base: name the directory" in tune(project, "").errors[-1]
+    assert "config.json is missing" in tune(project, base.parent / "none").errors[-1]
+    assert "nothing to learn from" in tune(project, base).errors[-1]
+    assert "method: 'ppo'" in tune(project, base, method="ppo").errors[-1]
+    assert not LanguageVersion.objects.exists()
+
+
+def test_what_agents_do_with_drafts_is_learned_from_and_names_are_masked(project: Project) -> None:
+    agent = make_person(project, "agent", Role.AGENT)
+    sent = ["It is on its way.", "It is on its way to you.", "Write to kim@example.com, please."]
+    for n, text in enumerate(sent):
+        case = open_case(project, n)
+        drafts.propose(project_id=project.pk, case_id=case.pk, text=sent[0], source="d1")
+        how = Resolution(category="refund", reply=text)
+        case_resolving.resolve(Hand(project.pk, case.pk, case.version, agent.pk), how=how)
+    dismissed = open_case(project, 9)
+    drafts.propose(project_id=project.pk, case_id=dismissed.pk, text="No.", source="d1")
+    drafts.dismiss(project_id=project.pk, case_id=dismissed.pk, agent_id=agent.pk)
+    found = draft_material.collect(project_id=project.pk)
+    assert {(a, b) for _, a, b, _ in found.pairs} == {(sent[1], sent[0]), ("Write to [email], please.", sent[0])}
+    assert {(text, liked) for _, text, liked, _ in found.opinions} >= {(sent[0], True), ("No.", False)}
+    assert "kim" not in str(found)
