@@ -16,6 +16,7 @@ votes' weight that was taken away. ``dpo_vs_trl`` is the largest difference of a
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -87,9 +88,18 @@ def main() -> None:
         table.add(FULL_METHOD, attack, rate, _result(world, outcome.policy, drawn, outcome.screening.weights))
         for method, policy, weights in _others(evidence, drawn, outcome.screening, seed < args.peer_seeds, args):
             table.add(method, attack, rate, _result(world, policy, drawn, weights))
+        _tell(table, seed, attack, rate)
     reference = judge(world, world.reference)
     figures = _figures(table, reference, dropped, fallbacks, args)
     harness.emit(args, figures, _rows(table, reference, args))
+
+
+def _tell(table: Table, seed: int, attack: str, rate: float) -> None:
+    """A line per cell on stderr: a long run shows what it has found before it ends."""
+    regrets = (
+        f"{m} {results[-1]['regret']:.3f}" for (m, a, r), results in table.cells.items() if (a, r) == (attack, rate)
+    )
+    print(f"seed {seed}, {attack} {rate:g}: {', '.join(regrets)}", file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -123,8 +133,10 @@ def _others(
     truth = (~drawn.hostile).astype(np.float64)
     everything = np.ones(len(truth))
     filters: dict[str, Floats] = {"none": everything, "oracle": truth}
+    unfiltered = learn(DEFAULT, evidence)
     for name, weights in filters.items():
-        yield f"{DEFAULT}+{name}", learn(DEFAULT, replace(evidence, weights=weights)), weights
+        same = bool((weights == everything).all())  # without a hostile vote the truth takes nothing away
+        yield f"{DEFAULT}+{name}", unfiltered if same else learn(DEFAULT, replace(evidence, weights=weights)), weights
     if not peers:
         return
     filters["screened"] = screening.weights

@@ -56,6 +56,11 @@ app.conf.beat_schedule = {
         "schedule": 300.0,
         "options": {"expires": 600},
     },
+    "have drafts written for open cases": {
+        "task": "learning.schedule_drafts",
+        "schedule": 60.0,
+        "options": {"expires": 120},
+    },
     "keep the request log's days": {
         "task": "serving.keep_request_log",
         "schedule": 3600.0,

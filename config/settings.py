@@ -214,6 +214,8 @@ ENSO_LEARNER_MEMORY_MB = env.int("ENSO_LEARNER_MEMORY_MB", 4096)
 ENSO_SENTIMENT_PAIRS = env.int("ENSO_SENTIMENT_PAIRS", 50)
 # Votes on shown replies after which the reply policy is learned anew (every night in any case).
 ENSO_REPLY_VOTES = env.int("ENSO_REPLY_VOTES", 200)
+# The directory of a causal language model (config.json, tokenizer.json, safetensors) that writes drafts for agents once tuned.
+ENSO_LANGUAGE_MODEL = env.str("ENSO_LANGUAGE_MODEL", "")
 # Tune the last layers of the encoder on rated comments once a night as well (minutes of CPU, and 23 MB per version).
 ENSO_SENTIMENT_TUNING = env.bool("ENSO_SENTIMENT_TUNING", False)
 

@@ -6,6 +6,7 @@ from feedback.audit import DELETE, UPDATE, Recorded, record
 from labeling.models import (
     Annotation,
     ComparisonAnswer,
+    Draft,
     Escalation,
     GoldItem,
     Guideline,
@@ -15,6 +16,7 @@ from labeling.models import (
 )
 
 _COMPARISONS_PROJECT = "(SELECT c.project_id FROM labeling_comparison c WHERE c.id = {row}.comparison_id)"
+_CASES_PROJECT = "(SELECT e.project_id FROM labeling_escalation e WHERE e.id = {row}.case_id)"
 _TASKS_PROJECT = "(SELECT t.project_id FROM labeling_labeltask t WHERE t.id = {row}.task_id)"
 
 
@@ -32,6 +34,12 @@ def register() -> None:
     record(
         ComparisonAnswer,
         Recorded("comparison", ("comparison_id", "annotator_id", "verdict"), project=_COMPARISONS_PROJECT),
+    )
+    record(
+        Draft,
+        Recorded(
+            "draft", ("case_id", "source", "state", "decided_by_id"), project=_CASES_PROJECT, actions=(UPDATE, DELETE)
+        ),
     )
     record(Label, Recorded("label", ("inquiry_id", "category_id", "source", "saw_suggestion")))
     record(

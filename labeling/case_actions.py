@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from feedback.problems import Problem
-from labeling import case_batches, case_lists, case_page, case_resolving, escalations
+from labeling import case_batches, case_lists, case_page, case_resolving, drafts, escalations
 from labeling.access import AGENTS, LEADS, Visitor, page
 from labeling.case_batches import Act
 from labeling.case_forms import Pause, ResolveForm, pauses
@@ -64,6 +64,8 @@ def _why(problem: Problem, case: Escalation) -> str:
         return _(
             "%(name)s has changed this case since you opened it. It is shown as it is now; nothing of yours was sent."
         ) % {"name": name}
+    if problem.kind == "draft-decided":
+        return _("Somebody has decided this already.")
     return problem.detail
 
 
@@ -104,6 +106,14 @@ def note(request: HttpRequest, who: Visitor, case_id: int) -> HttpResponse:
     text = request.POST.get("text", "")
     mine: dict[str, Any] = {"project_id": who.project.pk, "case_id": case_id, "agent_id": who.user.pk, "text": text}
     return _changed(request, who, case_id, lambda hand: escalations.note(**mine))
+
+
+@page(*AGENTS)
+@require_POST
+def dismiss_draft(request: HttpRequest, who: Visitor, case_id: int) -> HttpResponse:
+    """The draft is of no use."""
+    mine = {"project_id": who.project.pk, "case_id": case_id, "agent_id": who.user.pk}
+    return _changed(request, who, case_id, lambda hand: drafts.dismiss(**mine))
 
 
 @page(*AGENTS)

@@ -27,7 +27,7 @@ from labeling.case_models import CaseBatch, CaseEntry, EntryKind, Level
 from labeling.case_resolving import automatic_reply
 from labeling.escalation import Calendar
 from labeling.escalations import service_level
-from labeling.models import Escalation, EscalationState
+from labeling.models import Draft, DraftState, Escalation, EscalationState
 from labeling.shortcuts import BOTH, CASES, Shortcuts, key_rows
 from labeling.spans import duration, since
 from labeling.wording import case_reasons
@@ -216,6 +216,7 @@ def _case(
         "automatic": automatic, "macros": macros_for(case, who) if case.state == EscalationState.OPEN else [],
         "similar": [(c, subject(c)) for c in case_lists.similar(case)], "pauses": pauses(calendar, now), "levels": LEVEL_NAMES,
         "outcome": OUTCOMES.get(case.outcome, ""), "leads": bool(who.roles & LEADS),
+        "draft": Draft.objects.filter(case=case, state=DraftState.WAITING).first(),
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from feedback import privacy
 from feedback.models import Category, Reply
 from feedback.problems import invalid
-from labeling import case_events, escalations, macros, services
+from labeling import case_events, drafts, escalations, macros, services
 from labeling.case_models import CaseEntry, CaseFinding, EntryKind, FindingKind, Outcome
 from labeling.escalations import Hand
 from labeling.models import Escalation, EscalationState, LabelSource
@@ -42,6 +42,7 @@ def reply(hand: Hand, *, text: str) -> Escalation:
         case = escalations.find(project_id=hand.project_id, case_id=hand.case_id)
         entry = CaseEntry(kind=EntryKind.REPLY, text=text)
         case = escalations.change(hand, entry, reply_text=text, **_answered(case))
+        drafts.settle(case, entry)
         case_events.Replied(case.pk, str(case.inquiry_id), entry.pk).publish(project_id=case.project_id)
     return case
 
@@ -82,6 +83,8 @@ def resolve(hand: Hand, *, how: Resolution) -> Escalation:
         )  # fmt: skip
         services.settle_label(inquiry=case.inquiry, category_id=category.pk, source=LabelSource.AGENT)
         services.settle_by_agent(case.inquiry, category.pk)
+        if entry is not None:
+            drafts.settle(case, entry)
         _announce(case, how, category, entry)
         _teach(hand, case, how, category, entry, automatic)
     return case

@@ -49,6 +49,8 @@ __all__ = [
 from labeling.comparison_models import Comparison as Comparison
 from labeling.comparison_models import ComparisonAnswer as ComparisonAnswer
 from labeling.comparison_models import ComparisonSlot as ComparisonSlot
+from labeling.draft_models import Draft as Draft
+from labeling.draft_models import DraftState as DraftState
 from labeling.exchange.models import ExchangeChunk as ExchangeChunk
 from labeling.exchange.models import ExchangeFile as ExchangeFile
 from labeling.exchange.models import ImportFault as ImportFault

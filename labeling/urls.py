@@ -46,6 +46,7 @@ pages: list[URLPattern | URLResolver] = [
     path("cases/<int:case_id>/snooze", case_actions.snooze, name="case-snooze"),
     path("cases/<int:case_id>/priority", case_actions.level, name="case-priority"),
     path("cases/<int:case_id>/note", case_actions.note, name="case-note"),
+    path("cases/<int:case_id>/draft/dismiss", case_actions.dismiss_draft, name="case-draft-dismiss"),
     path("categories/<int:category_id>/guideline", guideline_pages.guideline, name="category-guideline"),
     path("inquiries/<uuid:inquiry_id>/reveal", reveal.reveal, name="reveal"),
     path("exchange", exchange.exchange, name="exchange"),

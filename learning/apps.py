@@ -11,6 +11,7 @@ class LearningConfig(AppConfig):
         from learning import (  # noqa: F401
             audited,
             comparisons,
+            draft_tasks,
             drift_tasks,
             mirror_tasks,
             reply_tasks,

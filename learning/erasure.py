@@ -22,7 +22,7 @@ from learning import continual_states, owner, topic_erasure
 from learning.models import Snapshot
 from learning.owner import Owner
 from learning.snapshots import succeed
-from serving import deltas, registry
+from serving import deltas, language, registry
 from serving import erasure as serving_erasure
 from serving.models import LiveState, ModelVersion, Stage
 
@@ -69,7 +69,9 @@ def erase(running: jobs.Running) -> dict[str, Any]:
         Job.objects.filter(pk=running.job.pk).update(
             params={"customer_sha256": receipt["customer_sha256"]}, checkpoint={}
         )
-        registry.bar(version_ids=touched, why="it was trained with a customer who was erased")
+        why = "it was trained with a customer who was erased"
+        registry.bar(version_ids=touched, why=why)
+        language.bar(project_id=project_id, inquiries=done["inquiries"], why=why)
         if receipt["retrain"]:
             jobs.enqueue(kind="train", project_id=project_id, params={"reason": "erasure"})
     return receipt

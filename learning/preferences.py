@@ -10,6 +10,7 @@ who compared two replies to an inquiry make comparisons too.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +75,7 @@ class Showings:
     groups: dict[str, list[str]] = field(default_factory=dict)
     comparisons: Pairs | None = None
     sha256: str = ""
+    inquiries: tuple[uuid.UUID, ...] = ()
 
 
 def collect(*, project_id: int, encoder_sha: str, replies: tuple[int, ...]) -> Showings:
@@ -113,7 +115,7 @@ def collect(*, project_id: int, encoder_sha: str, replies: tuple[int, ...]) -> S
     return Showings(
         replies, x, shown, propensity, logged, np.array([bool(r[15]) for r in rows], dtype=bool), again,
         np.array([bool(r[18]) or bool(r[11] and r[11] > 0) for r in rows], dtype=bool), votes,
-        weights[voted], tuple(sorted(set(names))), groups, comparisons, sha,
+        weights[voted], tuple(sorted(set(names))), groups, comparisons, sha, tuple(r[0] for r in rows),
     )  # fmt: skip
 
 

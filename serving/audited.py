@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from feedback.audit import Recorded, record
-from serving.models import Alias, ModelVersion, PolicyTrial, PolicyVersion, Rollout, RolloutSettings, Student
+from serving.models import (
+    Alias,
+    LanguageVersion,
+    ModelVersion,
+    PolicyTrial,
+    PolicyVersion,
+    PromptTemplate,
+    Rollout,
+    RolloutSettings,
+    Student,
+)
 
 
 def register() -> None:
@@ -15,4 +25,6 @@ def register() -> None:
     limits = ("minimum_per_arm", "minimum_audited", "maximum_looks", "look_minutes", "most_disagreement", "slow_ms")
     record(RolloutSettings, Recorded("rollouts", ("project_id", "mode", *limits)))
     record(PolicyTrial, Recorded("policy trial", ("candidate_id", "control_id", "state", "step")))
+    record(LanguageVersion, Recorded("language model", ("number", "stage", "promoted_at", "barred")))
+    record(PromptTemplate, Recorded("prompt", ("number", "category_id", "locale", "active"), texts=("text",)))
     record(PolicyVersion, Recorded("policy", ("number", "stage", "promoted_at")))

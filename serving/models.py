@@ -5,6 +5,9 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from serving.language_models import LanguageStage as LanguageStage
+from serving.language_models import LanguageVersion as LanguageVersion
+from serving.language_models import PromptTemplate as PromptTemplate
 from serving.log_models import RequestLog as RequestLog
 from serving.policy_models import PolicyStage, PolicyTrial, PolicyVersion, ReplyShown
 from serving.rollout_models import (

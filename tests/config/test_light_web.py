@@ -11,7 +11,8 @@ import pytest
 
 from tests.servers import ROOT
 
-HEAVY = ("torch", "umap", "numba", "sklearn", "mlflow", "hdbscan", "pandas", "optuna", "scipy", "onnx", "opentelemetry")
+HEAVY = ("torch", "umap", "numba", "sklearn", "mlflow", "hdbscan", "pandas", "optuna", "scipy", "onnx", "opentelemetry",
+         "transformers", "peft", "onnxscript")  # fmt: skip
 PROGRAM = """
 import json, sys
 import config.wsgi

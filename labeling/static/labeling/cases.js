@@ -89,7 +89,8 @@ function insert(macro) {
   const { reply, category } = replyForm().elements;
   reply.value = reply.value ? `${reply.value.trimEnd()}\n\n${macro.dataset.macro}` : macro.dataset.macro;
   category.value ||= macro.dataset.category;
-  macro.closest("details").open = false;
+  const menu = macro.closest("details");
+  if (menu) menu.open = false;
   reply.dispatchEvent(new Event("input"));
   const gap = reply.value.search(/\{[a-z][a-z0-9_]*\}/);
   reply.focus();

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from learning.core.preference import losses
-from learning.core.preference.channel import ChannelConfig, distil, fit_channel
+from learning.core.preference.channel import Channel, ChannelConfig, distil, fit_channel
 from learning.core.preference.evidence import Floats, Replies, Votes
 from learning.core.preference.neighbours import smoothed
 from learning.core.preference.network import Correction, minimise
@@ -71,6 +71,18 @@ class Evidence:
         """The pool averaged over neighbours."""
         return smoothed(self.pool) if self.smooth is None else self.smooth
 
+    def channel(self, config: ChannelConfig) -> Channel:
+        """The channel fitted to these votes, once per config: the policy is distilled from it and also judged by it."""
+        if config not in self._channels:
+            self._channels[config] = fit_channel(
+                self.votes, self.weights, self.smoothed, self.replies, self.reference.folded(), config, self.comparisons
+            )
+        return self._channels[config]
+
+    @cached_property
+    def _channels(self) -> dict[ChannelConfig, Channel]:
+        return {}
+
     def pairs(self, config: PairConfig) -> Pairs:
         """Comparisons from votes on same-meaning inquiries, and those made directly."""
         made = pairs_from_votes(self.votes, self.weights, self.pool, config)
@@ -91,11 +103,7 @@ def learn(name: str, evidence: Evidence, config: LearnerConfig | None = None) ->
 
 def learn_channel(evidence: Evidence, config: LearnerConfig) -> ReplyPolicy:
     """The channel learner, distilled into a linear policy."""
-    reference = evidence.reference.folded()
-    fitted = fit_channel(
-        evidence.votes, evidence.weights, evidence.smoothed, evidence.replies, reference, config.channel,
-        evidence.comparisons,
-    )  # fmt: skip
+    reference, fitted = evidence.reference.folded(), evidence.channel(config.channel)
     return distil(fitted, evidence.pool, evidence.replies, reference, config.channel)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from learning.core.preference.channel import Channel, fit_channel
+from learning.core.preference.channel import Channel
 from learning.core.preference.evidence import Floats, Votes
 from learning.core.preference.learners import DEFAULT, Evidence, LearnerConfig, learn
 from learning.core.preference.offpolicy import Estimate, doubly_robust
@@ -61,14 +61,15 @@ def train_reply_policy(evidence: Evidence, config: TrainingConfig | None = None)
         )
         return Outcome(evidence.reference, screening, gain, reason)
     learned = learn(config.learner, screened, config.learning)
-    return Outcome(learned, screening, gain, None, _channel(screened, config).expected())
+    return Outcome(learned, screening, gain, None, screened.channel(config.learning.channel).expected())
 
 
 def screen_evidence(evidence: Evidence, config: TrainingConfig) -> Screening:
     """Weights for the votes, by the channel's consensus and the reference's own account of what it shows."""
 
     def consensus(votes: Votes, weights: Floats) -> Floats:
-        return _channel(replace(evidence, votes=votes, weights=evidence.weights * weights), config).approval(votes)
+        weighed = replace(evidence, votes=votes, weights=evidence.weights * weights)
+        return weighed.channel(config.learning.channel).approval(votes)
 
     shown = evidence.reference.probabilities(evidence.pool) if evidence.logged is None else evidence.logged
     expected = np.bincount(evidence.votes.inquiry, minlength=len(shown)) @ shown
@@ -84,7 +85,7 @@ def proof(evidence: Evidence, config: TrainingConfig) -> Estimate | None:
     if min(learned.weights.sum(), evidence.weights[judged].sum()) < 10:
         return None
     policy = learn(config.learner, learned, config.learning)
-    model = _channel(learned, config)
+    model = learned.channel(config.learning.channel)
     votes, weights = evidence.votes.take(judged), evidence.weights[judged]
     return _gain(policy, evidence, votes, weights, model, config)
 
@@ -112,15 +113,3 @@ def _gain(
             )
         )
     return terms[0].minus(terms[1])
-
-
-def _channel(evidence: Evidence, config: TrainingConfig) -> Channel:
-    return fit_channel(
-        evidence.votes,
-        evidence.weights,
-        evidence.smoothed,
-        evidence.replies,
-        evidence.reference.folded(),
-        config.learning.channel,
-        evidence.comparisons,
-    )
