@@ -87,7 +87,9 @@ def _fast(
     }
 
 
-def _fast_one(models: Models, desk: Desk, slow: Encoder, step: Step, language: str, text: str) -> engine.Prediction | None:
+def _fast_one(
+    models: Models, desk: Desk, slow: Encoder, step: Step, language: str, text: str
+) -> engine.Prediction | None:
     """The same for one text, without arrays of one row; None where the text goes up, or the step is broken."""
     head = desk.heads[step.encoder.sha256]
     try:
