@@ -136,8 +136,8 @@ Failures = dict[int, str]  # by event
 
 def _deliver(events: list[OutboxEvent], name: str, listener: _Listener) -> Failures:
     """Give a consumer those of the events that it does not have, behind a savepoint."""
-    # An event that was never tried was never delivered.
-    tried = [e.pk for e in events if e.attempts]
+    # An event that was never tried was never delivered. A dead one that somebody sets back keeps its error.
+    tried = [e.pk for e in events if e.attempts or e.error]
     given = (
         set(Delivery.objects.filter(consumer=name, event__in=tried).values_list("event_id", flat=True))
         if tried

@@ -84,6 +84,26 @@ def test_an_event_that_always_fails_is_dead_with_its_reason(consumed, monkeypatc
 
 
 @pytest.mark.django_db
+def test_a_dead_event_that_is_set_back_by_hand_reaches_only_those_who_do_not_have_it(consumed, monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_ATTEMPTS", 1)
+    calls = []
+
+    @outbox.consumer("test.event", name="tests.broken")
+    def broken(event):
+        calls.append(event.pk)
+        if len(calls) == 1:
+            raise ValueError("not yet mended")
+
+    publish(1)
+    outbox.relay()
+    OutboxEvent.objects.filter(state=OutboxState.DEAD).update(state=OutboxState.PENDING, attempts=0)
+    assert outbox.relay() == 1
+    assert len(calls) == 2
+    assert consumed == {1: 1}
+    assert OutboxEvent.objects.get().state == OutboxState.DONE
+
+
+@pytest.mark.django_db
 def test_what_a_failing_consumer_wrote_is_rolled_back_with_its_delivery(consumed):
     @outbox.consumer("test.event", name="tests.half")
     def half(event):
