@@ -227,7 +227,9 @@ def jobs(*, project_id: int, limit: int = 8) -> list[Job]:
 
 def rejected_runs(*, project_id: int, days: int = 7) -> int:
     since = timezone.now() - timedelta(days=days)
-    return TrainingRun.objects.filter(project_id=project_id, state=RunState.REJECTED, created_at__gt=since).count()
+    # A challenger that a gate stops costs nothing: the closed form beside it is judged by itself.
+    stopped = TrainingRun.objects.filter(project_id=project_id, state=RunState.REJECTED, method="")
+    return stopped.filter(created_at__gt=since).count()
 
 
 LATELY, LONG = timedelta(days=30), timedelta(days=90)

@@ -17,6 +17,7 @@ from feedback.services import create_project
 from serving import reading, writing
 from serving.served import served
 from tests import databases
+from tests.buckets import elsewhere, endpoint, shelf  # noqa: F401 - fixtures
 
 CATEGORIES = [
     {"key": "refund", "name": "Refund", "description": "The customer wants money back.", "examples": ["I want my money back."]},

@@ -107,7 +107,9 @@ def test_no_night_trains_without_a_new_label_or_outside_its_hour(project, other_
 
 def test_training_settings_are_set_by_name(project, capsys):
     call_command("training", "shop", "approval=yes", "nightly_hour=3", "feedback_weight=0.25")
-    assert capsys.readouterr().out.splitlines() == ["approval = True", "nightly_hour = 3", "feedback_weight = 0.25"]
+    assert capsys.readouterr().out.splitlines() == [
+        "approval = True", "nightly_hour = 3", "feedback_weight = 0.25", "challenger = none",
+    ]  # fmt: skip
     call_command("training", "shop", "nightly_hour=")
     assert TrainingSettings.of(project.pk).nightly_hour is None
     for wrong in ("nightly_hour=24", "nightly_hour=noon", "feedback_weight=-1", "colour=red"):
@@ -124,3 +126,24 @@ def test_a_running_training_says_how_long_it_will_still_take(project):
     left = jobs.remaining(job)
     assert left is not None
     assert 90 <= left.total_seconds() < 100
+
+
+def test_a_challenger_and_its_options_are_settings_and_wrong_ones_are_named(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("training", "shop", "challenger=ewc_replay", "epochs=20", "ewc=10")
+    assert "  ewc = 10.0" in capsys.readouterr().out.splitlines()
+    assert TrainingSettings.of(project.pk).challenger_options == {"epochs": 20, "ewc": 10.0}
+    for wrong, why in (
+        ("challenger=gdumb", "gdumb"), ("lwf=1", "'lwf' is no option"), ("epochs=2.5", "epochs must be a number"),
+        ("rate=7", "rate must be a number from"),
+    ):  # fmt: skip
+        with pytest.raises(CommandError, match=why):
+            call_command("training", "shop", wrong)
+    call_command("training", "shop", "epochs=")
+    assert TrainingSettings.of(project.pk).challenger_options == {"ewc": 10.0}
+    call_command("training", "shop", "challenger=lwf")
+    assert TrainingSettings.of(project.pk).challenger_options == {}
+    call_command("training", "shop", "challenger=none")
+    with pytest.raises(CommandError, match="without a challenger"):
+        call_command("training", "shop", "epochs=20")
