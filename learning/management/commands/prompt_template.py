@@ -15,7 +15,9 @@ from serving.models import PromptTemplate
 
 
 class Command(BaseCommand):
-    help = "List the prompt templates of a project's language model, write a new version (from a file), or take one back."
+    help = (
+        "List the prompt templates of a project's language model, write a new version (from a file), or take one back."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug of the project")
