@@ -40,7 +40,9 @@ def register() -> None:
             texts=("description", "examples", "guideline"),
         ),
     )
-    record(Reply, Recorded("reply", ("category_id", "locale", "slot", "version", "active"), texts=("text",)))
+    record(
+        Reply, Recorded("reply", ("category_id", "locale", "slot", "version", "active", "expires_at"), texts=("text",))
+    )
     record(Membership, Recorded("role", ("user_id", "role")))
     record(ClientApp, Recorded("app", ("name",)))
     record(

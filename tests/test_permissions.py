@@ -28,7 +28,7 @@ from feedback.models import ApiKey, Category, Inquiry, Job, Membership, Project,
 from feedback.models.webhooks import Notice, Webhook
 from feedback.principals import digest
 from feedback.services import NewInquiry, add_reply, create_project, record_inquiry
-from labeling import comparing
+from labeling import comparing, drafts
 from labeling import services as labeling_services
 from labeling.case_models import CaseBatch, CaseFinding, FindingKind
 from labeling.exchange.files import keep_file
@@ -85,6 +85,7 @@ ACCESS: dict[str, dict[str, frozenset[str]]] = {
     "exchange-cancel": {"POST": LEADS},
     "audit": {"GET": LEADS},
     "case-note": {"POST": AGENTS},
+    "case-draft-dismiss": {"POST": AGENTS},
     "case-presence": dict.fromkeys(METHODS, AGENTS),
     "case-priority": {"POST": AGENTS},
     "case-snooze": {"POST": AGENTS},
@@ -313,6 +314,7 @@ def make_site(slug: str, name: str) -> Site:
     pair = comparing.Wanted(inquiry.pk, (replies[0].pk, replies[1].pk), 0.5, {})
     comparing.open_comparisons(project_id=project.pk, wanted=[pair])
     escalation = labeling_services.open_escalation(inquiry=inquiry, reasons=[{"code": "app"}], priority=0.5)
+    drafts.propose(project_id=project.pk, case_id=escalation.pk, text="It is on its way.", source="d1")
     category = Category.objects.get(project=project, key="refund")
     DecisionRecord.objects.create(
         inquiry=inquiry, model_name=name, encoder_sha="e" * 64, category=category, confidence=0.5, probabilities={"refund": 0.5},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from feedback.audit import acting
 from feedback.audited import SETTINGS
@@ -20,6 +22,7 @@ from feedback.models import (
     Inquiry,
     Membership,
     Project,
+    Reply,
     Role,
     TokenIssuer,
     User,
@@ -197,6 +200,16 @@ def test_a_key_is_named_where_it_changes_something(project, monkeypatch):
     (event,) = events(kind="model", action="update")
     assert event.object == str(version.pk)
     assert event.context["key"] == ApiKey.objects.get(scopes=["models:admin"]).pk
+
+
+def test_when_a_reply_ends_is_on_record(project):
+    reply = add_reply(category_id=project.categories.first().pk, locale="en", text="Until Sunday.")
+    ends = timezone.now() + timedelta(days=3)
+    Reply.objects.filter(pk=reply.pk).update(expires_at=ends)
+    (event,) = events(kind="reply", action="update")
+    assert event.object == str(reply.pk)
+    before, after = event.changes["expires_at"]
+    assert (before, datetime.fromisoformat(after)) == (None, ends)
 
 
 def audit_as_text():
