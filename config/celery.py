@@ -9,8 +9,7 @@ from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]
-from celery.signals import beat_init, celeryd_init, task_prerun, worker_process_init
-from django.db import close_old_connections
+from celery.signals import beat_init, celeryd_init, worker_process_init
 
 from config import connections, entry
 
@@ -89,12 +88,6 @@ def start_servers(**kwargs: Any) -> None:
     """A worker or beat that is started by hand needs its servers too."""
     entry.prepare()
     connections.keep_one_per_thread()
-
-
-@task_prerun.connect
-def check_connection(**kwargs: Any) -> None:
-    """A connection that PostgreSQL has ended since the last task is opened anew; within a transaction nothing is done."""
-    close_old_connections()
 
 
 LEARNER = "learn@"

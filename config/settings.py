@@ -193,8 +193,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600, "socket_timeo
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-# Twice so many tasks share one connection (config/connections.py); what a connection has gathered is let go then.
-CELERY_DB_REUSE_MAX = 500
 
 ENSO_ARTIFACTS = Path(env.str("ENSO_ARTIFACTS", str(HOME / "artifacts")))
 # S3-compatible storage in which the artifacts of all machines meet (serving/storage.py); an empty bucket: the directory alone.

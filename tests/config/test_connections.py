@@ -57,11 +57,10 @@ def tell(project: Project, tmp_path: Path) -> Iterator[Tell]:
             worker.kill()
 
 
-def test_a_worker_process_has_no_pool_and_keeps_its_connection(tell: Tell) -> None:
+def test_a_worker_process_has_no_pool(tell: Tell) -> None:
     first, second = tell(), tell()
     assert (first["pooled"], second["pooled"]) == (False, False)
     assert first["process"] == second["process"]
-    assert first["backend"] == second["backend"]
 
 
 def test_the_thread_that_looks_for_new_versions_outlives_tasks_that_end_while_it_reads(
