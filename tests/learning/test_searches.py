@@ -183,7 +183,8 @@ def test_workers_share_the_trials_and_one_that_is_killed_loses_none(labeled: Pro
     with held("LOCK TABLE learning_trial IN EXCLUSIVE MODE"), learner("first"):
         until(blocked)  # the trial is over, and about to be told
     assert search.trials.filter(state=TrialState.WAITING).count() == 2
-    Job.objects.filter(state=JobState.RUNNING).update(heartbeat_at=timezone.now() - 2 * jobs.LOST_AFTER)
+    silent = timezone.now() - 2 * jobs.LOST_AFTER
+    Job.objects.filter(state=JobState.RUNNING).update(heartbeat_at=silent, sent_at=silent - jobs.LOST_AFTER)
     with learner("second"), learner("third"):
         jobs.sweep()
         until(lambda: Search.objects.filter(pk=search.pk).exclude(state=SearchState.RUNNING))
