@@ -5,7 +5,7 @@ hands each to every consumer of its kind; a consumer's work and the mark that it
 consumer sees an event once, however often the relay is killed. The mark is the event's own state, and a `Delivery` row only
 where another consumer failed. Consumers must be short (they enqueue jobs); a consumer that fails is tried again with
 growing delay, and after `MAX_ATTEMPTS` the event is dead with its reason. Where all consumers of a kind take several events
-at once, so does the relay: of the most frequent kind, which often nobody waits for, an event then costs a share of two
+at once, so does the relay: of the most frequent kind, which often nobody waits for, an event then costs a share of three
 statements.
 """
 

@@ -24,7 +24,7 @@ from learning.core.language.tuning import State, TuningConfig, adapter_of, tune,
 from learning.draft_material import Material
 from learning.environment import Environment
 from learning.gates.result import Result
-from serving import language
+from serving import language, storage
 from serving.artifacts import Bundle, write_bundle, write_file
 from serving.drafter import KIND, TEMPLATES, TOKENIZER, Drafter
 from serving.language_models import LanguageStage, LanguageVersion
@@ -111,7 +111,9 @@ def _exported(model: Any, plan: Plan, rows: Rows) -> tuple[Bundle, float]:
     files[TOKENIZER] = (plan.base.directory / TOKENIZER).read_bytes()
     files[TEMPLATES] = msgspec.json.encode([t.as_dict() for t in plan.templates])
     meta = {"kind": KIND, "end": list(plan.base.end), "context": plan.base.context, "base_sha256": plan.base.sha256}
-    return write_bundle(Path(settings.ENSO_ARTIFACTS), files, meta), gap
+    bundle = write_bundle(Path(settings.ENSO_ARTIFACTS), files, meta)
+    storage.put(bundle.path)  # before a row names it
+    return bundle, gap
 
 
 def _trials(bundle: Bundle, plan: Plan) -> list[Any]:

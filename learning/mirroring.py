@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from django.conf import settings
@@ -19,11 +19,13 @@ from django.conf import settings
 from feedback import jobs
 from feedback.models import Project
 from learning import cards
-from learning.mlflow_api import RemoteRun, Server
 from learning.models import MirroredRun, RunState, TrainingRun
 from serving import registry
 from serving.artifacts import MANIFEST, CorruptBundle
 from serving.models import ModelVersion
+
+if TYPE_CHECKING:
+    from learning.mlflow_api import RemoteRun, Server
 
 RUN_TAG = "enso.run"
 BUNDLE = "bundle"
@@ -63,6 +65,8 @@ def waiting(project_id: int) -> list[TrainingRun]:
 
 def mirror(running: jobs.Running) -> dict[str, Any]:
     """Handler of `mlflow` jobs. Each run is told whole and then recorded; a later attempt goes on with those that are left."""
+    from learning.mlflow_api import Server  # its HTTP client costs every process that knows this job .2 s
+
     project = Project.objects.get(pk=running.job.project_id)
     runs = waiting(project.pk) if enabled() else []
     with Server(settings.ENSO_MLFLOW_URL, settings.ENSO_MLFLOW_TOKEN) as server:

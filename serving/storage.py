@@ -14,11 +14,14 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from serving.artifacts import MANIFEST, UNFINISHED, write_file
-from serving.s3 import Bucket, Credentials, Refused
+
+if TYPE_CHECKING:
+    from serving.s3 import Bucket
 
 log = logging.getLogger(__name__)
 OWN = ("checkpoints",)  # of one machine's unfinished work
@@ -29,14 +32,15 @@ def bucket() -> Bucket | None:
     if not settings.ENSO_S3_BUCKET:
         return None
     return _opened(
-        settings.ENSO_S3_ENDPOINT, settings.ENSO_S3_BUCKET,
-        Credentials(settings.ENSO_S3_KEY, settings.ENSO_S3_SECRET, settings.ENSO_S3_REGION),
+        settings.ENSO_S3_ENDPOINT, settings.ENSO_S3_BUCKET, settings.ENSO_S3_KEY, settings.ENSO_S3_SECRET, settings.ENSO_S3_REGION
     )  # fmt: skip
 
 
 @functools.cache
-def _opened(endpoint: str, name: str, credentials: Credentials) -> Bucket:
-    return Bucket(endpoint, name, credentials)
+def _opened(endpoint: str, name: str, key: str, secret: str, region: str) -> Bucket:
+    from serving.s3 import Bucket, Credentials  # its HTTP client costs a web process without a bucket .2 s
+
+    return Bucket(endpoint, name, Credentials(key, secret, region))
 
 
 def write(path: Path, data: bytes) -> None:
@@ -89,6 +93,8 @@ def names(folder: Path) -> set[str]:
 
 def put_missing() -> tuple[int, int]:
     """Put what lies here and not in the bucket, as when a bucket is named for the first time; (put, there already)."""
+    from serving.s3 import Refused
+
     to, root = bucket(), Path(settings.ENSO_ARTIFACTS)
     if to is None:
         raise Refused("no bucket is named: set ENSO_S3_BUCKET")

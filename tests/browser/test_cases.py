@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from feedback.models import Project, Status, User
-from labeling import escalations, services
+from labeling import drafts, escalations, services
 from labeling.case_models import CaseFinding
 from labeling.escalations import Hand
-from labeling.models import Escalation, EscalationState, Label
+from labeling.models import Draft, DraftState, Escalation, EscalationState, Label
 from tests.browser import scene
 
 Visit = Callable[..., Any]
@@ -302,3 +302,20 @@ def test_without_its_script_the_console_still_works(shop: Project, people: dict[
     expect(page.get_by_role("status").filter(has_text="Resolved")).to_be_visible()
     risky.refresh_from_db()
     assert risky.reply_text == "Stopped."
+
+
+def test_a_draft_goes_into_the_reply_at_a_click_and_a_useless_one_is_dismissed(
+    shop: Project, people: dict[str, User], visit: Visit
+) -> None:
+    case = scene.open_cases(shop)[1]
+    drafts.propose(project_id=shop.pk, case_id=case.pk, text="We have stopped the order.", source="d1")
+    page = visit(people["agent"]).go(f"/p/shop/cases/{case.pk}")
+    ready(page)
+    expect(page.get_by_text("Draft of a language model")).to_be_visible()
+    page.get_by_role("button", name="Use the draft").click()
+    reply = page.get_by_label("Reply to the customer")
+    expect(reply).to_have_value("We have stopped the order.")
+    expect(reply).to_be_focused()
+    page.get_by_role("button", name="Dismiss", exact=True).click()
+    expect(page.get_by_text("Draft of a language model")).to_have_count(0)
+    assert Draft.objects.get().state == DraftState.DISMISSED

@@ -12,7 +12,7 @@ import pytest
 from tests.servers import ROOT
 
 HEAVY = ("torch", "umap", "numba", "sklearn", "mlflow", "hdbscan", "pandas", "optuna", "scipy", "onnx", "opentelemetry",
-         "transformers", "peft", "onnxscript")  # fmt: skip
+         "transformers", "peft", "onnxscript", "httpx")  # fmt: skip
 PROGRAM = """
 import json, sys
 import config.wsgi
