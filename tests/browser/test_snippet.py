@@ -273,7 +273,10 @@ def test_a_server_that_is_busy_is_asked_again_later(site: Site, inquiry: Inquiry
     asked: list[int] = []
     v.context.route("**/feedback?*", lambda route: (asked.append(1), route.fulfill(**busy)))
     v.open(site).click("text=More")
-    v.wait(20)
+    with v.page.expect_response("**/feedback?*") as refused:
+        v.wait(5)
+    assert refused.value.status == 503
+    v.wait(15)
     v.settle()
     assert len(asked) == 1
     v.context.unroute("**/feedback?*")
