@@ -3,7 +3,7 @@
     python -m benchmarks.label_efficiency --data DIR --budget 2000 --batch 100 --seeds 5
 
 Every strategy starts from no label at all and is scored on test.csv with the head as it is served: Enso's few-label
-stack, distilled into the weights of the served graph. Rows that end in ``+lr`` use plain logistic regression, its C by
+stack, which looks up a text's neighbours in the pool. Rows that end in ``+lr`` use plain logistic regression, its C by
 cross-validation, for picking and for scoring. Category names are all the prior knowledge (``--names off`` hides them).
 Accuracy is measured after each batch; areas and label counts interpolate in between.
 """
@@ -23,15 +23,13 @@ import numpy as np
 
 from benchmarks import harness, peers
 from benchmarks.harness import Corpus
-from learning.core.heads.features import FeatureMap
 from learning.core.heads.graph import Pool
 from learning.core.heads.softmax import Rows, probabilities, scores
-from learning.core.heads.stack import StackedHead, Student, best_regularisation
+from learning.core.heads.stack import StackedHead, best_regularisation
 from learning.selection import DEFAULT, STRATEGIES, NearestCache, Picks, SelectionState, get
 
 FIRST, STEP = 200, 50  # the grid on which the area is taken
 LEVELS = (0.80, 0.85, 0.90)
-FEATURES = 1024
 PLAIN = "+lr"
 Pick = Callable[[SelectionState, int, np.random.Generator], np.ndarray]
 
@@ -60,25 +58,23 @@ class Curve:
 
 
 class EnsoHead:
-    """The stack for picking, its student for answering."""
+    """The stack: its beliefs about the pool for picking, what it serves for answering."""
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
         self.stack = StackedHead(world.pool, world.classes, prototypes=world.names, seed=seed)
-        self.student = Student(world.pool, FeatureMap(world.pool.x.shape[1], FEATURES, seed))
         self.choices: Any = None
-        self.theta: Any = None
+        self.served: Any = None
 
     def beliefs(self, at: np.ndarray) -> np.ndarray | None:
         if not len(at) and self.stack.texts is None:
             return None
         stack = self.stack.fit(at, self.world.y[at], previous=self.choices)
-        self.choices = stack.choices
-        self.theta = self.student.fit(stack.beliefs, start=self.theta)
+        self.choices, self.served = stack.choices, stack.served
         return stack.beliefs
 
     def answers(self, x: np.ndarray) -> np.ndarray:
-        return self.student.probabilities(x, self.theta)
+        return probabilities(self.served.scores(x))
 
 
 class PlainHead:

@@ -141,7 +141,8 @@ def changes(bench: Bench) -> list[tuple[str, Callable[[], httpx.Response]]]:
     return [
         ("swap", lambda: post(f"models/{second}/promote")), ("rollback", lambda: post(f"models/{second}/rollback")),
         ("shadow", lambda: post(f"models/{second}/rollout")), ("canary at 1 %", lambda: rollout("advance")),
-        ("canary at 5 %", lambda: rollout("advance")), ("rollout aborted", lambda: rollout("abort")),
+        ("canary at 5 %", lambda: rollout("advance")), ("canary at 25 %", lambda: rollout("advance")),
+        ("rollout aborted", lambda: rollout("abort")),
     ]  # fmt: skip
 
 

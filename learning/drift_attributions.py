@@ -53,4 +53,5 @@ def _head(known: Evidence) -> tuple[OnnxHead, FeatureMap] | None:
 
 def _contributions(head: OnnxHead, features: FeatureMap, x: NDArray[np.float32]) -> NDArray[np.float64]:
     answered = head.predict(x).argmax(1)
-    return contributions(features, head.weights.astype(np.float64), x.astype(np.float64), answered)
+    weights = head.weights[head.neighbours :].astype(np.float64)  # what neighbours say belongs to no coordinate
+    return contributions(features, weights, x.astype(np.float64), answered)

@@ -103,11 +103,13 @@ def _exact(head: ServedHead, x: NDArray[np.float64], at: int) -> dict[str, Any] 
     """Contributions to the score (before temperature and softmax); None where the head is not linear in known features."""
     if not isinstance(head.head, OnnxHead) or (features := _features(head)) is None:
         return None
-    parts = contributions(features, head.head.weights.astype(np.float64), x, np.array([at]))[0]
+    weights, before = head.head.weights.astype(np.float64), head.head.neighbours
+    parts = contributions(features, weights[before:], x, np.array([at]))[0]
     top = np.argsort(-np.abs(parts), kind="stable")[:TOP]
     bias = float(head.head.bias[at])
+    neighbours = float(head.head.neighbour_scores(x)[0].astype(np.float64) @ weights[:before, at])
     return {
-        "score": round(float(parts.sum()) + bias, 6), "bias": round(bias, 6),
+        "score": round(float(parts.sum()) + neighbours + bias, 6), "bias": round(bias, 6), "neighbours": round(neighbours, 6),
         "coordinates": [{"index": int(j), "value": round(float(parts[j]), 6)} for j in top],
         "others": round(float(np.delete(parts, top).sum()), 6),
     }  # fmt: skip

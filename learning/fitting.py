@@ -1,8 +1,9 @@
 """Labels and the unlabeled pool → the head that is served.
 
 Two ways are tried. The heads of `learning.core.heads.training` see the labels alone. The stack of
-`learning.core.heads.stack` also sees what unlabeled texts say about each other, and is distilled into weights that can be
-served; it wins while labels are few. Whichever predicts held-out labels better (log-loss, cross-validated) serves.
+`learning.core.heads.stack` also sees what unlabeled texts say about each other, and looks them up when it serves (or is
+distilled into weights, behind a student, which is there to be fast); it wins while labels are few. Whichever predicts
+held-out labels better (log-loss, cross-validated) serves.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def fit(material: Material, report: Progress) -> TrainedHead:
     report(0.6, "reading the unlabeled pool")
     pool, digest = _pool(material, train)
     report(0.7, "stacking")
-    stacked = _stacked(pool, y[train], dataset.weights()[train], categories, prototypes)
+    stacked = _stacked(pool, y[train], dataset.weights()[train], categories, prototypes, look_up=not dataset.distilled)
     report(0.95, "choosing")
     return _better(plain, _calibrated(stacked, held_out), digest)
 
@@ -85,20 +86,29 @@ def _stacked(
     weights: NDArray[np.float64],
     categories: tuple[str, ...],
     prototypes: NDArray[np.float32],
+    *,
+    look_up: bool,
 ) -> TrainedHead:
-    """The stack on the pool, distilled into softmax regression on the served features."""
+    """The stack on the pool, as it is or (without ``look_up``) distilled into softmax regression on the served features."""
     stack = StackedHead(pool, len(categories), prototypes=prototypes, seed=SEED).fit(
         np.arange(len(y)), y, weights=weights
     )
-    features = FeatureMap(pool.x.shape[1], STUDENT_FEATURES, SEED)
-    theta = np.asarray(Student(pool, features).fit(stack.beliefs), dtype=np.float64)
-    chosen = stack.choices
+    features, chosen = FeatureMap(pool.x.shape[1], STUDENT_FEATURES, SEED), stack.choices
+    theta = _on_features(stack.served.linear, features) if look_up else Student(pool, features).fit(stack.beliefs)
     return TrainedHead(
-        kind="stack", categories=categories, features=features, weights=theta[:-1], bias=theta[-1], temperature=1.0,
+        kind="stack", categories=categories, features=features, temperature=1.0,
+        weights=theta[:-1].astype(np.float64), bias=theta[-1].astype(np.float64),
         metrics={"held_out": {"n": len(y), **chosen.held_out}, "labels": len(y)},
         hyperparameters={"shares": dict(chosen.shares), "temperatures": dict(chosen.temperatures), "use_texts": chosen.use_texts},
-        parts={}, shares={},
+        parts={}, shares={}, neighbours=stack.served.neighbours if look_up else None,
     )  # fmt: skip
+
+
+def _on_features(linear: NDArray[np.float32], features: FeatureMap) -> NDArray[np.float32]:
+    """The same scores from φ: [d + 1, K] on the embedding, as [m + 1, K] that leave its random part alone."""
+    theta = np.zeros((features.width + 1, linear.shape[1]), dtype=np.float32)
+    theta[features.count : -1], theta[-1] = linear[:-1] / np.float32(features.direct), linear[-1]
+    return theta
 
 
 def _calibrated(head: TrainedHead, held_out: tuple[NDArray[np.float32], NDArray[np.int64]]) -> TrainedHead:

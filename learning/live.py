@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 from django.utils import timezone
 from numpy.typing import NDArray
 
@@ -20,7 +21,9 @@ from learning.core.heads.base import LiveBase
 from learning.core.heads.live import LiveHead
 from learning.journal import Settled
 from serving import deltas, registry, zero_shot
+from serving.artifacts import Bundle
 from serving.deltas import Facts
+from serving.head import VECTORS, OnnxHead
 from serving.models import LiveState, ModelVersion
 from serving.served import served
 
@@ -60,7 +63,7 @@ class Follower:
         bundle, base = registry.open_bundle(version), journal.base_of(version)
         head = LiveHead(
             LiveBase.from_bytes(bundle.read(LIVE_FILE)), base.labels, name=version.manifest_sha, guard=base.guard,
-            calibration=base.calibration, number=state.number,
+            calibration=base.calibration, number=state.number, neighbours=_neighbours(bundle),
         )  # fmt: skip
         follower = cls(version, head, base, state.token)
         follower._catch_up(state)
@@ -187,6 +190,13 @@ class Follower:
             self.head.frozen = state.frozen
         self._take(settled)
         self.compared_at = timezone.now()
+
+
+def _neighbours(bundle: Bundle) -> Callable[[npt.ArrayLike], NDArray[np.float32]] | None:
+    """How the bundle's graph looks up neighbours; None for one that does not."""
+    if VECTORS not in bundle.manifest["preprocessing"]:
+        return None
+    return OnnxHead.load(bundle).neighbour_scores
 
 
 def behind(version: ModelVersion) -> bool:

@@ -22,6 +22,7 @@ from learning import cards
 from learning.models import MirroredRun, RunState, TrainingRun
 from serving import registry
 from serving.artifacts import MANIFEST, CorruptBundle
+from serving.head import GRAPH, VECTORS
 from serving.models import ModelVersion
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ def _upload(running: jobs.Running, server: Server, remote: RemoteRun, run: Train
         return True
     try:
         bundle = registry.open_bundle(run.model)
-        for name in bundle.manifest["files"]:
+        # A pool of customers' vectors stays where erasure finds it.
+        kept_here = {GRAPH} if VECTORS in bundle.manifest["preprocessing"] else set()
+        for name in sorted(bundle.manifest["files"].keys() - kept_here):
             running.report(running.job.progress, f"run {run.pk}: {name}")
             server.upload(remote, f"{BUNDLE}/{name}", bundle.read(name))
     except (CorruptBundle, OSError):

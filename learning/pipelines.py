@@ -37,7 +37,7 @@ from learning.snapshots import Material, Texts, take_snapshot
 from learning.validation import InvalidData, validate
 from serving import registry, rollouts, storage, students, zero_shot
 from serving.artifacts import Bundle, write_bundle
-from serving.head import BIAS, GRAPH, WEIGHTS, npy_bytes
+from serving.head import BIAS, GRAPH, VECTORS, WEIGHTS, npy_bytes
 from serving.models import LiveState, ModelVersion, Stage
 from serving.served import served
 
@@ -151,15 +151,20 @@ def export(head: TrainedHead, material: Material, root: Path | None = None) -> B
     return write_bundle(
         root or Path(settings.ENSO_ARTIFACTS),
         {
-            GRAPH: head_graph(head.features), WEIGHTS: npy_bytes(head.weights), BIAS: npy_bytes(head.bias),
+            GRAPH: head_graph(head.features, head.neighbours), WEIGHTS: npy_bytes(head.served_weights), BIAS: npy_bytes(head.bias),
             **_live_base(head, material.dataset, material.texts),
         },
         {
             "kind": head.kind, "categories": list(material.categories), "encoder_sha256": material.dataset.encoder_sha,
             "temperature": head.temperature,
-            "preprocessing": {"normalise": "unit", "features": asdict(head.features)},
+            "preprocessing": {"normalise": "unit", "features": asdict(head.features), **_looked_up(head)},
         },
     )  # fmt: skip
+
+
+def _looked_up(head: TrainedHead) -> dict[str, Any]:
+    """What the manifest says of a pool that lies in the graph: vectors of customers' texts, which erasure must find."""
+    return {} if head.neighbours is None else {VECTORS: len(head.neighbours.rows)}
 
 
 def _live_base(head: TrainedHead, dataset: Dataset, texts: Texts) -> dict[str, bytes]:

@@ -1,8 +1,9 @@
 """The served classification head: one ONNX graph, with the weights as its inputs.
 
 The graph computes ``softmax((features(embedding) @ weights + bias) / temperature)``. Only the feature map (the
-identity, or random features followed by the embedding itself) is fixed in it, so a label that changes the weights needs
-neither an export nor a new session: `OnnxHead.with_weights` gives a sibling that shares the session.
+identity, or random features followed by the embedding itself; before them, for a head trained on few labels, what the
+nearest texts of its pool say) is fixed in it, so a label that changes the weights needs neither an export nor a new
+session: `OnnxHead.with_weights` gives a sibling that shares the session.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from serving.artifacts import Bundle, CorruptBundle
 
 GRAPH, WEIGHTS, BIAS = "head.onnx", "weights.npy", "bias.npy"
 FEATURES_KEY = "enso.features"  # metadata of the graph: how many feature columns the weights must have
+VECTORS = "neighbours"  # in a manifest's preprocessing: how many texts' vectors the graph holds
+NEIGHBOURS_KEY = "enso.neighbours"  # and how many of them, the first, are scores of neighbours
+BLOCK = 256  # rows a run of a head that looks up neighbours: it holds their cosines to the whole pool
 Floats = npt.NDArray[np.float32]
 
 
@@ -86,7 +90,9 @@ class OnnxHead:
         self._session = session
         self.categories = tuple(categories)
         self.dimension = int(session.get_inputs()[0].shape[1])
-        self.features = int(session.get_modelmeta().custom_metadata_map[FEATURES_KEY])
+        told = session.get_modelmeta().custom_metadata_map
+        self.features = int(told[FEATURES_KEY])
+        self.neighbours = int(told.get(NEIGHBOURS_KEY, 0))
         self.weights, self.bias = _frozen(weights), _frozen(bias)
         self.temperature = float(temperature)
         self._temperature = _frozen(temperature)
@@ -137,13 +143,25 @@ class OnnxHead:
 
     def predict(self, x: npt.ArrayLike) -> Floats:
         """Probabilities [n, C] float32 of the embeddings ``x`` [n, d]. Raises ValueError for another width."""
+        return self._run("probabilities", x, len(self.categories))
+
+    def neighbour_scores(self, x: npt.ArrayLike) -> Floats:
+        """What neighbours say of the embeddings ``x`` [n, d]: the first ``neighbours`` feature columns, [n, 0] for most heads."""
+        if not self.neighbours:
+            return np.zeros((len(np.asarray(x)), 0), dtype=np.float32)
+        return self._run("neighbours", x, self.neighbours)
+
+    def _run(self, output: str, x: npt.ArrayLike, width: int) -> Floats:
         embedding = np.ascontiguousarray(x, dtype=np.float32)
         if embedding.ndim != 2 or embedding.shape[1] != self.dimension:
             raise ValueError(f"embeddings must be [n, {self.dimension}], not {list(embedding.shape)}")
         if not len(embedding):
-            return np.zeros((0, len(self.categories)), dtype=np.float32)
-        inputs = {"embedding": embedding, "weights": self.weights, "bias": self.bias, "temperature": self._temperature}
-        return np.asarray(self._session.run(["probabilities"], inputs)[0])
+            return np.zeros((0, width), dtype=np.float32)
+        inputs = {"weights": self.weights, "bias": self.bias, "temperature": self._temperature}
+        if not self.neighbours or len(embedding) <= BLOCK:
+            return np.asarray(self._session.run([output], {"embedding": embedding, **inputs})[0])
+        blocks = (embedding[at : at + BLOCK] for at in range(0, len(embedding), BLOCK))
+        return np.concatenate([self._session.run([output], {"embedding": block, **inputs})[0] for block in blocks])
 
     def _check(self) -> None:
         count = len(self.categories)

@@ -13,14 +13,17 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
+from django.db.models import Q
 from django.utils import timezone
 
 from feedback import outbox
 from feedback.problems import Problem, invalid
 from serving import storage
-from serving.artifacts import Bundle, load_bundle
+from serving.artifacts import Bundle, CorruptBundle, load_bundle
+from serving.head import VECTORS
 from serving.lines import Line
-from serving.models import Alias, ModelVersion, Stage
+from serving.models import Alias, ModelVersion, Rollout, Stage
+from serving.rollout_models import IN_PROGRESS
 
 
 def bundle_path(manifest_sha: str) -> Path:
@@ -88,6 +91,28 @@ def rollback(*, project_id: int, encoder_sha: str, to: int | None = None, by: st
 def bar(*, version_ids: Iterable[int], why: str) -> int:
     """Let versions not be promoted any more; returns how many. What serves goes on until it is replaced."""
     return ModelVersion.objects.filter(pk__in=list(version_ids), barred="").update(barred=why[:200])
+
+
+def forget_vectors(*, project_id: int) -> list[int]:
+    """Delete the bundles of versions that are barred, serve no more and hold vectors of customers' texts; returns their numbers.
+
+    A head that looks up neighbours carries its pool. The row stays, with what is known of the version.
+    """
+    gone = []
+    in_use = Q(barred="") | Q(stage=Stage.PRODUCTION) | Q(rollouts__in=Rollout.objects.filter(IN_PROGRESS))
+    for version in ModelVersion.objects.filter(project_id=project_id).exclude(in_use).order_by("number"):
+        shared = ModelVersion.objects.filter(in_use, manifest_sha=version.manifest_sha).exists()
+        if not shared and _holds_vectors(version):
+            storage.remove_folder(Path(settings.ENSO_ARTIFACTS) / version.manifest_sha)
+            gone.append(version.number)
+    return gone
+
+
+def _holds_vectors(version: ModelVersion) -> bool:
+    try:
+        return VECTORS in open_bundle(version).manifest["preprocessing"]
+    except CorruptBundle:  # gone already, or damaged: then nobody can say, and it serves nothing
+        return False
 
 
 def name_version(*, version_id: int, name: str) -> Alias:

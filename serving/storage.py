@@ -82,6 +82,17 @@ def remove(path: Path) -> None:
         source.delete(_key(path))
 
 
+def remove_folder(folder: Path) -> None:
+    """Delete a folder here and in the bucket, its manifest first: what is half gone is not there. Raises Refused."""
+    source = bucket()
+    keys = [] if source is None else [key for key, _ in source.keys(f"{_key(folder)}/")]
+    manifest = f"{_key(folder)}/{MANIFEST}"
+    for key in sorted(keys, key=lambda key: key != manifest):
+        source.delete(key)  # type: ignore[union-attr]
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def names(folder: Path) -> set[str]:
     """Names of the files in a folder, here or in the bucket. Raises Refused."""
     found = {p.name for p in folder.glob("*") if p.is_file()}

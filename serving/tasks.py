@@ -12,7 +12,7 @@ from django.utils import timezone
 from feedback import jobs, outbox
 from feedback import services as feedback_services
 from feedback.models import Event, OutboxEvent
-from serving import request_log
+from serving import registry, request_log
 from serving.comments import readers
 from serving.models import CommentReading, SentimentStage, SentimentVersion
 
@@ -40,6 +40,13 @@ def reread_later(event: OutboxEvent) -> None:
     """Scores follow the version in service: a job reads the comments that another one has read."""
     if event.project_id is not None:
         jobs.enqueue(kind="read_comments", project_id=event.project_id)
+
+
+@outbox.consumer("model.promoted", name="serving.forget_vectors")
+def forget_vectors(event: OutboxEvent) -> None:
+    """Whom the new version replaces may be one that must not be kept."""
+    if event.project_id is not None:
+        registry.forget_vectors(project_id=event.project_id)
 
 
 @jobs.handler("read_comments", queue="bulk")

@@ -22,7 +22,8 @@ def test_no_request_fails_and_no_inquiry_is_lost_while_models_change(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     figures = json.loads(report.read_text())
-    assert figures["changes"] == ["swap", "rollback", "shadow", "canary at 1 %", "canary at 5 %", "rollout aborted"]
+    canary = [f"canary at {percent} %" for percent in (1, 5, 25)]
+    assert figures["changes"] == ["swap", "rollback", "shadow", *canary, "rollout aborted"]
     assert (figures["lost"], figures["failed_under_change"]) == (0, 0)
     assert figures["acknowledged_under_change"] == figures["sent_under_change"] > 0
     assert {"production", "candidate"} <= set(figures["arms"])

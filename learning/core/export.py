@@ -1,7 +1,7 @@
 """From a trained head to the ONNX graph that is served, and the proof that both say the same.
 
-The graph holds the feature map only; weights, bias and temperature are inputs (see serving/head.py). Its bytes depend
-on nothing but the feature map: no names, dates or versions of the exporting library.
+The graph holds the feature map, and the pool of a head that looks up neighbours; weights, bias and temperature are inputs
+(see serving/head.py). Its bytes depend on nothing else: no names, dates or versions of the exporting library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from learning.core.calibration import softmax
 from learning.core.heads.features import FeatureMap
-from serving.head import FEATURES_KEY, OnnxHead
+from learning.core.heads.graph import SHARPENING
+from learning.core.heads.neighbours import REST, SMALLEST, NeighbourScores
+from serving.head import FEATURES_KEY, NEIGHBOURS_KEY, OnnxHead
 
 OPSET, IR_VERSION = 17, 8
 TOLERANCE = 1e-5
@@ -25,26 +27,36 @@ class ParityError(Exception):
     """The exported head does not give the probabilities of the trained one; the message names the worst row."""
 
 
-def head_graph(features: FeatureMap) -> bytes:
-    """Serialised ONNX: (embedding [n, d], weights [m, C], bias [C], temperature []) → probabilities [n, C]."""
+def head_graph(features: FeatureMap, neighbours: NeighbourScores | None = None) -> bytes:
+    """Serialised ONNX: (embedding [n, d], weights [m, C], bias [C], temperature []) → probabilities [n, C].
+
+    With ``neighbours``, their scores [n, K] come before the features of φ, and are an output as well.
+    """
     nodes, constants = _feature_nodes(features)
+    outputs, width, told = [_float("probabilities", ["n", "C"])], features.width, {}
+    if neighbours is not None:
+        more, theirs = _neighbour_nodes(neighbours)
+        nodes += [*more, helper.make_node("Concat", ["neighbours", "features"], ["all_features"], axis=1)]
+        constants += theirs
+        outputs.append(_float("neighbours", ["n", neighbours.classes]))
+        width, told = width + neighbours.classes, {NEIGHBOURS_KEY: str(neighbours.classes)}
     nodes += [
-        helper.make_node("MatMul", ["features", "weights"], ["products"]),
+        helper.make_node("MatMul", ["all_features" if told else "features", "weights"], ["products"]),
         helper.make_node("Add", ["products", "bias"], ["scores"]),
         helper.make_node("Div", ["scores", "temperature"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
     inputs = [
         _float("embedding", ["n", features.dimension]),
-        _float("weights", [features.width, "C"]),
+        _float("weights", [width, "C"]),
         _float("bias", ["C"]),
         _float("temperature", []),
     ]
-    graph = helper.make_graph(nodes, "head", inputs, [_float("probabilities", ["n", "C"])], constants)
+    graph = helper.make_graph(nodes, "head", inputs, outputs, constants)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="enso"
     )
-    helper.set_model_props(model, {FEATURES_KEY: str(features.width)})
+    helper.set_model_props(model, {FEATURES_KEY: str(width), **told})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -109,6 +121,52 @@ def _feature_nodes(features: FeatureMap) -> tuple[list[onnx.NodeProto], list[onn
     return nodes, constants
 
 
+def _neighbour_nodes(found: NeighbourScores) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """The formula of learning/core/heads/neighbours.py. Rows stay float16 on disk; a session unfolds them once, when it opens."""
+    constants = [
+        numpy_helper.from_array(np.ascontiguousarray(found.rows.T), "pool_half"),
+        numpy_helper.from_array(found.rows, "rows_half"),
+        numpy_helper.from_array(found.views, "views_half"),
+        numpy_helper.from_array(found.votes, "votes_half"),
+        _ints("k", [found.k]),
+        _ints("axis_one", [1]),
+        _ints("axis_two", [2]),
+        _singles("smallest", SMALLEST),
+        _singles("sharpening", SHARPENING),
+        _singles("kept", 1.0 - REST),
+        _singles("floor", REST / found.classes),
+        _singles("share", found.share),
+    ]
+    make = helper.make_node
+    nodes = [
+        *(make("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT) for name in ("pool", "rows", "views", "votes")),
+        make("MatMul", ["embedding", "pool"], ["cosines"]),
+        make("TopK", ["cosines", "k"], ["nearest", "places"], axis=1),
+        make("Gather", ["rows", "places"], ["near_rows"], axis=0),
+        make("ReduceSum", ["near_rows", "axis_one"], ["sum_rows"], keepdims=0),
+        make("ReduceL2", ["sum_rows"], ["length"], axes=[1], keepdims=1),
+        make("Max", ["length", "smallest"], ["safe_length"]),
+        make("Gather", ["views", "places"], ["near_views"], axis=0),
+        make("ReduceSum", ["near_views", "axis_one"], ["sum_views"], keepdims=0),
+        make("Div", ["sum_views", "safe_length"], ["view_scores"]),
+        make("Relu", ["nearest"], ["positive"]),
+        make("Pow", ["positive", "sharpening"], ["edges"]),
+        make("Unsqueeze", ["edges", "axis_two"], ["edge_columns"]),
+        make("Gather", ["votes", "places"], ["near_votes"], axis=0),
+        make("Mul", ["near_votes", "edge_columns"], ["weighed"]),
+        make("ReduceSum", ["weighed", "axis_one"], ["sum_votes"], keepdims=0),
+        make("ReduceSum", ["sum_votes", "axis_one"], ["total"], keepdims=1),
+        make("Max", ["total", "smallest"], ["safe_total"]),
+        make("Div", ["sum_votes", "safe_total"], ["shares"]),
+        make("Mul", ["shares", "kept"], ["kept_shares"]),
+        make("Add", ["kept_shares", "floor"], ["smoothed"]),
+        make("Log", ["smoothed"], ["logs"]),
+        make("Mul", ["logs", "share"], ["vote_scores"]),
+        make("Add", ["view_scores", "vote_scores"], ["neighbours"]),
+    ]
+    return nodes, constants
+
+
 def _projection_nodes(features: FeatureMap) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Three rounds of signs and a two-sided Hadamard product on a grid: far fewer bytes than a dense matrix."""
     height, width = features.block
@@ -141,6 +199,10 @@ def _projection_nodes(features: FeatureMap) -> tuple[list[onnx.NodeProto], list[
 
 def _float(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _singles(name: str, value: float) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(value, dtype=np.float32), name)
 
 
 def _ints(name: str, values: list[int]) -> onnx.TensorProto:

@@ -17,6 +17,8 @@ SAME = 0.9999  # cosine of two texts that differ in nothing an encoder sees
 def parity(e: Evidence) -> Result:
     """The served head against the trained one: no probability differs, no answer flips."""
     x = np.concatenate([e.train.x, e.test.x])[:1000]
+    if e.trained.undecided is not None:
+        x = x[~e.trained.undecided(x)]
     if not len(x):
         return Result("parity", True, None, e.thresholds.parity, "no labeled text to compare on")
     if tuple(e.trained.categories) != tuple(e.head.categories):

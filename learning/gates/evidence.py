@@ -37,12 +37,16 @@ class Labeled:
 
 @dataclass(frozen=True)
 class Judged:
-    """Something that answers, by name: the version in service, a past one, or (not ``learned``) the category texts alone."""
+    """Something that answers, by name: the version in service, a past one, or (not ``learned``) the category texts alone.
+
+    ``undecided`` tells of which texts [n, d] another way of adding up the same sums may rightly say something else.
+    """
 
     name: str
     categories: Sequence[str]
     probabilities: Callable[[Floats], Floats]
     learned: bool = True
+    undecided: Callable[[Floats], Bools] | None = None
 
     @classmethod
     def of(cls, name: str, head: OnnxHead) -> Judged:

@@ -73,7 +73,7 @@ def test_exact_contributions_are_those_of_the_head_that_serves(shop: Project) ->
     assert second.exact is not None
     for found in (first.exact, second.exact):
         parts = sum(c["value"] for c in found["coordinates"]) + found["others"]
-        assert parts + found["bias"] == pytest.approx(found["score"], abs=1e-4)
+        assert parts + found["neighbours"] + found["bias"] == pytest.approx(found["score"], abs=1e-4)
     head = next(iter(served.desk(shop.pk).heads.values())).head
     gap = (first.exact["score"] - second.exact["score"]) / head.temperature  # type: ignore[attr-defined]
     assert math.log(first.probability / second.probability) == pytest.approx(gap, abs=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,16 @@ import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 
-from feedback import jobs
+from feedback import jobs, outbox
 from feedback.models import Fold, Inquiry, Job, Project
-from learning import erasure
+from learning import erasure, fitting
 from learning.core.heads.ridge import RidgeStatistics
 from learning.datasets import collect
 from learning.models import Snapshot
 from learning.owner import Owner
+from serving.artifacts import CorruptBundle
 from serving.models import ModelVersion
+from serving.registry import open_bundle
 from tests.learning.following import ask, follower_of, keys, label
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_heads")]
@@ -78,6 +81,30 @@ def test_nothing_is_left_of_the_customer_in_rows_and_artifacts(shop: Project, ke
     assert not [text for text in texts if text not in others and text in stored]
     assert "Quorra-17" not in stored
     assert SECRET not in stored
+
+
+def test_vectors_that_a_head_looks_up_are_deleted_as_soon_as_it_serves_no_more(
+    desk: Project, keeper: Owner, add_labels: Callable[..., None], train: Callable[[Project], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(fitting, "MOST_STACKED", 3_000)
+    monkeypatch.setattr(fitting, "_held_out_loss", lambda head: 0.0 if head.kind == "stack" else 1.0)
+    add_labels(desk, 80)
+    train(desk)
+    customers(desk, keeper)
+    first = ModelVersion.objects.get()
+    keeper._let_go(first.pk)
+    bundle = open_bundle(first)
+    assert bundle.manifest["preprocessing"]["neighbours"] > 20
+    assert receipt_of(desk)["retrain"] == ["v1"]
+    assert bundle.path.exists()  # it still serves
+    jobs.run(Job.objects.filter(kind="train", params__reason="erasure").get().pk)
+    first.refresh_from_db()
+    assert (first.stage, ModelVersion.objects.get(stage="production").barred) == ("archived", "")
+    outbox.relay()
+    assert not bundle.path.exists()
+    with pytest.raises(CorruptBundle):
+        open_bundle(first)
 
 
 def test_snapshots_get_successors_without_the_customer(shop: Project, keeper: Owner) -> None:

@@ -29,7 +29,10 @@ CHUNK = 2048
 
 @dataclass(frozen=True)
 class LiveBase:
-    """``fixed`` [m + 1, K] (last row bias) without the category texts, whose part ``prior`` [d, K] is apart."""
+    """``fixed`` [e + m + 1, K] (last row bias) without the category texts, whose part ``prior`` [d, K] is apart.
+
+    Its first e rows, mostly none, are those of features before φ that no label moves: what neighbours say.
+    """
 
     categories: tuple[str, ...]
     features: FeatureMap
@@ -58,6 +61,7 @@ class LiveBase:
         if chosen is None:
             raise ValueError(f"a head of kind {head.kind} has no ridge that could follow labels")
         gain = head.shares.get("ridge", live_share) / chosen["temperature"]
+        before = head.served_weights[: len(head.served_weights) - head.features.width]
         pseudo, prior = _pseudo_rows(head, prototypes), _prior_part(head)
         if "ridge" in head.shares:
             fixed = sum(
@@ -68,9 +72,15 @@ class LiveBase:
             start = counted(head.features, head.categories, pseudo, labels).solve(chosen["lambda"])
             fixed = np.concatenate([head.weights - gain * start, head.bias[None]])
         fixed[-1 - head.features.dimension : -1] -= prior
+        fixed = np.concatenate([before, fixed])
         return cls(
             head.categories, head.features, float(chosen["lambda"]), float(gain), head.temperature, fixed, prior, pseudo
         )
+
+    @property
+    def before(self) -> int:
+        """e, how many features stand before φ."""
+        return len(self.fixed) - 1 - self.features.width
 
     def to_bytes(self) -> bytes:
         """One line of JSON with the checksum of the rest, then ``fixed``, ``prior`` and the pseudo rows, little-endian."""
@@ -81,7 +91,7 @@ class LiveBase:
         head = {
             "categories": list(self.categories), "dimension": f.dimension, "count": f.count, "seed": f.seed, "direct": f.direct,
             "lambda": self.lam, "gain": self.gain, "temperature": self.temperature,
-            "pseudo": [[key, weight] for _, key, weight in self.pseudo], "crc32": zlib.crc32(body),
+            "pseudo": [[key, weight] for _, key, weight in self.pseudo], "before": self.before, "crc32": zlib.crc32(body),
         }  # fmt: skip
         return json.dumps(head, sort_keys=True, ensure_ascii=False).encode() + b"\n" + body
 
@@ -95,7 +105,8 @@ class LiveBase:
         features = FeatureMap(head["dimension"], head["count"], head["seed"], head["direct"])
         k, d = len(head["categories"]), features.dimension
         values = np.frombuffer(body, dtype="<f8").astype(np.float64)
-        fixed, prior, rows = np.split(values, np.cumsum([(features.width + 1) * k, d * k]))
+        height = int(head.get("before", 0)) + features.width + 1
+        fixed, prior, rows = np.split(values, np.cumsum([height * k, d * k]))
         pseudo = list(zip(rows.reshape(-1, d), *zip(*head["pseudo"], strict=True), strict=True)) if len(rows) else []
         return cls(
             tuple(head["categories"]), features, head["lambda"], head["gain"], head["temperature"],

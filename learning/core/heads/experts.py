@@ -19,16 +19,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from learning.core.heads import softmax
-from learning.core.heads.graph import Pool, propagate
+from learning.core.heads.graph import Affinity, Pool, propagate
+from learning.core.heads.neighbours import REST
 from learning.core.heads.prior import prior_scale
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Choice = Mapping[str, float]
-REST = 0.05  # probability that propagation leaves to categories that no label reaches a text from
 EM_ROUNDS = 6
 TRIAL_STEPS = 25  # of a regression that only has to be compared with others
 
@@ -55,7 +54,7 @@ class Known:
     weights: Floats
     classes: int
     texts: Texts | None
-    plain: sparse.csr_matrix = field(repr=False)
+    plain: Affinity = field(repr=False)
 
     def only(self, rows: npt.NDArray[np.bool_]) -> Known:
         return replace(self, at=self.at[rows], y=self.y[rows], weights=self.weights[rows])
@@ -81,6 +80,20 @@ class Known:
         return np.asarray(self.targets.any(axis=0))
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """An expert with all labels: its ``scores`` [N, K] of the pool, and what any other text x is scored by.
+
+    That is x·linear[:-1] + linear[-1] ([d + 1, K]), the unit mean of x's neighbours times ``around`` [d, K], and the log of
+    the shares in which its neighbours hold ``votes`` [N, K]; None: nothing of the kind. See learning/core/heads/neighbours.py.
+    """
+
+    scores: Floats = field(repr=False)
+    linear: Floats | None = field(default=None, repr=False)
+    around: Floats | None = field(default=None, repr=False)
+    votes: Floats | None = field(default=None, repr=False)
+
+
 class Expert(Protocol):
     """``grid`` lists the choices that cross-validation is to judge."""
 
@@ -92,8 +105,8 @@ class Expert(Protocol):
     def trial(self, known: Known, at: Ints) -> list[Floats]:
         """Scores [len(at), K] of the pool's texts ``at`` for each choice of the grid."""
 
-    def scores(self, known: Known, choice: Choice) -> Floats:
-        """Scores [N, K] of the whole pool."""
+    def fitted(self, known: Known, choice: Choice) -> Fitted:
+        """With all labels, for the whole pool and for any other text."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +117,11 @@ class Prior:
     def trial(self, known: Known, at: Ints) -> list[Floats]:
         return [self.of(known, known.pool.x[at])]
 
-    def scores(self, known: Known, choice: Choice) -> Floats:
-        return self.of(known, known.pool.x)
+    def fitted(self, known: Known, choice: Choice) -> Fitted:
+        linear = np.zeros((known.pool.x.shape[1] + 1, known.classes), dtype=np.float32)
+        if known.texts is not None:
+            linear[:-1] = known.texts.rows.T * np.float32(known.texts.scale)
+        return Fitted(self.of(known, known.pool.x), linear)
 
     def of(self, known: Known, x: Floats) -> Floats:
         if known.texts is None:
@@ -128,9 +144,12 @@ class Regression:
             found.append(softmax.scores(x, theta))
         return found
 
-    def scores(self, known: Known, choice: Choice) -> Floats:
+    def fitted(self, known: Known, choice: Choice) -> Fitted:
         theta = self._rows(known).fit(known.targets, choice["C"])
-        return softmax.scores(self._all(known), theta)
+        found, d = softmax.scores(self._all(known), theta), known.pool.x.shape[1]
+        if self.name == "linear":
+            return Fitted(found, theta)
+        return Fitted(found, np.concatenate([theta[:d], theta[-1:]]), around=theta[d:-1])
 
     def _all(self, known: Known) -> Floats:
         return known.pool.x if self.name == "linear" else known.pool.views
@@ -149,17 +168,20 @@ class Propagation:
     grid: tuple[Choice, ...] = ({"alpha": 0.7}, {"alpha": 0.9})
 
     def trial(self, known: Known, at: Ints) -> list[Floats]:
-        return [self.scores(known, choice)[at] for choice in self.grid]
+        return [self.fitted(known, choice).scores[at] for choice in self.grid]
 
-    def scores(self, known: Known, choice: Choice) -> Floats:
-        affinity = known.plain if known.texts is None else known.texts.affinity
-        seeds = np.zeros((affinity.shape[0], known.classes), dtype=np.float32)
+    def fitted(self, known: Known, choice: Choice) -> Fitted:
+        matrix, roots = known.plain if known.texts is None else known.texts.affinity
+        n = len(known.pool)
+        seeds = np.zeros((matrix.shape[0], known.classes), dtype=np.float32)
         np.add.at(seeds, (known.at, known.y), known.weights)
-        seeds[len(known.pool) + np.arange(len(known.named)), known.named] = 1.0
-        f = propagate(affinity, seeds, choice["alpha"])[: len(known.pool)]
+        seeds[n + np.arange(len(known.named)), known.named] = 1.0
+        f = propagate(matrix, seeds, choice["alpha"])[:n]
         total = f.sum(axis=1, keepdims=True)
         share = np.divide(f, total, out=np.full_like(f, 1.0 / known.classes), where=total > 0)
-        return np.asarray(np.log((1.0 - REST) * share + REST / known.classes), dtype=np.float32)
+        found = np.asarray(np.log((1.0 - REST) * share + REST / known.classes), dtype=np.float32)
+        root = roots[:n, None]
+        return Fitted(found, votes=np.divide(f, root, out=np.zeros_like(f), where=root > 0))
 
 
 @dataclass(frozen=True)
@@ -168,12 +190,14 @@ class Means:
     grid: tuple[Choice, ...] = ({"kappa": 50.0},)
 
     def trial(self, known: Known, at: Ints) -> list[Floats]:
-        return [self._fitted(known, choice["kappa"], at) for choice in self.grid]
+        return [softmax.scores(known.pool.x[at], self._theta(known, choice["kappa"])) for choice in self.grid]
 
-    def scores(self, known: Known, choice: Choice) -> Floats:
-        return self._fitted(known, choice["kappa"], np.arange(len(known.pool), dtype=np.int64))
+    def fitted(self, known: Known, choice: Choice) -> Fitted:
+        theta = self._theta(known, choice["kappa"])
+        return Fitted(softmax.scores(known.pool.x, theta), theta)
 
-    def _fitted(self, known: Known, kappa: float, at: Ints) -> Floats:
+    def _theta(self, known: Known, kappa: float) -> Floats:
+        """[κ·means; log of the shares] as [d + 1, K]."""
         x = known.pool.x
         given = np.zeros((known.classes, x.shape[1]), dtype=np.float32)
         np.add.at(given, known.y, x[known.at] * known.weights[:, None])
@@ -186,7 +210,7 @@ class Means:
             p[known.at] = known.targets[: len(known.at)]
             means = _unit(p.T @ x + fixed)
             log_share = np.where(known.seen, np.log((p.sum(axis=0) + 1.0) / len(x)), -30.0).astype(np.float32)
-        return np.asarray(np.float32(kappa) * (x[at] @ means.T) + log_share, dtype=np.float32)
+        return np.concatenate([np.float32(kappa) * means.T, log_share[None]]).astype(np.float32)
 
 
 EXPERTS: tuple[Expert, ...] = (Prior(), Regression(), Regression("views"), Propagation(), Means())

@@ -8,6 +8,7 @@ than the text alone. Where they do not, the stack gives both no weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,13 @@ NEIGHBOURS = 10
 SHARPENING = 3.0  # cosine to this power weighs an edge
 ROUNDS = 30
 BLOCK = 1024
+
+
+class Affinity(NamedTuple):
+    """``matrix`` D^−½ W D^−½ [N + E, N + E] float32 of the graph's edges W, and ``roots`` [N + E], the diagonal of D^½."""
+
+    matrix: sparse.csr_matrix
+    roots: Floats
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,8 @@ class Pool:
         at, _ = nearest_rows(x, self.x, min(NEIGHBOURS, len(self.x)), itself=True)
         return np.concatenate([x, mean_of(self.x, at)], axis=1)
 
-    def affinity(self, extra: Floats | None = None) -> sparse.csr_matrix:
-        """D^−½ W D^−½ [N + E, N + E] float32; rows ``extra`` [E, d] (category names) are joined as further nodes."""
+    def affinity(self, extra: Floats | None = None) -> Affinity:
+        """Of the pool; rows ``extra`` [E, d] (category names) are joined as further nodes."""
         n = len(self.x)
         parts = [_edges(np.arange(n), self.neighbours, self.cosines)]
         size = n
@@ -64,7 +72,7 @@ class Pool:
         both = one_way.maximum(one_way.T).tocsr()
         degree = np.sqrt(np.asarray(both.sum(axis=1)).ravel())
         scale = sparse.diags(np.divide(1.0, degree, out=np.zeros_like(degree), where=degree > 0))
-        return (scale @ both @ scale).tocsr().astype(np.float32)
+        return Affinity((scale @ both @ scale).tocsr().astype(np.float32), degree.astype(np.float32))
 
 
 def propagate(affinity: sparse.csr_matrix, seeds: Floats, alpha: float) -> Floats:

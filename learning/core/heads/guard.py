@@ -16,11 +16,20 @@ Matrix = npt.NDArray[np.float64]
 class Guard:
     """Texts with known answers that no head trains on; the base's answers are the reference.
 
-    ``phi`` [n, m] are their features, by which whoever owns the weights scores them.
+    ``phi`` [n, m] are their features, by which whoever owns the weights scores them, and ``before`` [n, e] those that
+    stand before φ in the served graph.
     """
 
-    def __init__(self, features: FeatureMap, x: npt.ArrayLike, answers: Sequence[str], margin: float) -> None:
+    def __init__(
+        self,
+        features: FeatureMap,
+        x: npt.ArrayLike,
+        answers: Sequence[str],
+        margin: float,
+        before: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         self.phi = features(x).astype(np.float32)
+        self.before = np.zeros((len(self.phi), 0), np.float32) if before is None else before
         self.answers = list(answers)
         self.margin = margin
         self._reference: npt.NDArray[np.bool_] | None = None
@@ -59,6 +68,6 @@ class Guard:
     def drop(self, category: str) -> None:
         """Leave out the texts of a category that is no more."""
         kept = np.array([answer != category for answer in self.answers], dtype=bool)
-        self.phi = self.phi[kept]
+        self.phi, self.before = self.phi[kept], self.before[kept]
         self._reference = None if self._reference is None else self._reference[kept]
         self.answers, self._found = [answer for answer in self.answers if answer != category], None

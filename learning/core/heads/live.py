@@ -13,7 +13,7 @@ waits for the next base version and its gates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from serving.head import HeadDelta
 Matrix = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Known = tuple[npt.ArrayLike, Sequence[str]]  # embeddings [n, d] and category keys [n]
+Neighbours = Callable[[npt.ArrayLike], Singles]
 DEFAULT_LIMITS = Limits()
 
 
@@ -48,19 +49,26 @@ class LiveHead:
         calibration: Known | None = None,
         limits: Limits = DEFAULT_LIMITS,
         number: int = 0,
+        neighbours: Neighbours | None = None,
     ) -> None:
         """``labels`` are those that the base was trained on, ``name`` its manifest hash, ``number`` its last delta.
 
-        ``guard`` and ``calibration`` hold labels that train nothing.
+        ``guard`` and ``calibration`` hold labels that train nothing. ``neighbours`` gives the features [n, e] before φ of
+        a base that has any, which labels do not move.
         """
+        if base.before and neighbours is None:
+            raise ValueError("the base looks up neighbours: say how")
+        self._neighbours = neighbours
         self.base, self.limits, self.features = name, limits, base.features
         self.number, self.temperature, self.frozen = number, base.temperature, ""
         self._gain, self._pseudo = base.gain, list(base.pseudo)
         self.journal = Journal(labels, limits)
         self._online = OnlineRidge(self._counted(base.categories), base.lam)
-        self._prior, self._fixed = base.prior, base.fixed
+        self._prior, self._fixed, self._e = base.prior, base.fixed, base.before
         known_x, known_y = guard or (np.zeros((0, self.features.dimension)), [])
-        self._guard = Guard(self.features, known_x, known_y, margin=limits.margin)
+        self._guard = Guard(
+            self.features, known_x, known_y, margin=limits.margin, before=self._before(known_x) if base.before else None
+        )
         self._calibration = calibration
         self._recompose()
         self._guard.accept(self._right())
@@ -82,7 +90,7 @@ class LiveHead:
         known = list(labels)
         held = (held_from(change, live=False) for change in known)
         base = LiveBase.of(head, held, prototypes=prototypes, live_share=live_share)
-        return cls(base, known, name=name, **options)
+        return cls(base, known, name=name, neighbours=head.neighbours, **options)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -94,8 +102,9 @@ class LiveHead:
 
     @property
     def weights(self) -> tuple[Matrix, Matrix]:
-        """(weights [m, K], bias [K]) as they would be served now."""
-        weights = self._gain * self._online.weights + self._fixed[:-1]
+        """(weights [e + m, K], bias [K]) as they would be served now."""
+        weights = self._fixed[:-1].copy()
+        weights[-self.features.width :] += self._gain * self._online.weights
         weights[-self.features.dimension :] += self._prior
         return weights, self._fixed[-1]
 
@@ -172,7 +181,9 @@ class LiveHead:
         if at:
             y = np.array([self.categories.index(keys[i]) for i in at], dtype=np.int64)
             weights, bias = self.weights
-            self.temperature = fit_temperature(self.features(np.asarray(x)[at]) @ weights + bias, y)
+            known = np.asarray(x)[at]
+            rows = np.concatenate([self._before(known), self.features(known)], axis=1)
+            self.temperature = fit_temperature(rows @ weights + bias, y)
         return self.temperature
 
     def forget(self, labels: Iterable[str]) -> int:
@@ -196,7 +207,9 @@ class LiveHead:
             self._online.add(self.features(row), self.statistics.index(key), usual)
         length = float(np.linalg.norm(self._prior, axis=0).max(initial=0.0))
         self._prior = np.concatenate([self._prior, length * row[:, None]], axis=1)
-        self._fixed = np.concatenate([self._fixed, np.zeros((len(self._fixed), 1))], axis=1)
+        column = np.zeros((len(self._fixed), 1))
+        column[: self._e, 0] = self._fixed[: self._e].mean(axis=1)  # its neighbours say what they say of any other
+        self._fixed = np.concatenate([self._fixed, column], axis=1)
         self._reanchor()
 
     def rename_category(self, old: str, new: str) -> None:
@@ -207,7 +220,9 @@ class LiveHead:
         """Exact in the ridge; of the fixed part, regressions add up as its targets would, prototypes find their middle."""
         gone = [key for key in dict.fromkeys(sources) if key != into]
         columns, target = [self.statistics.index(key) for key in gone], self.statistics.index(into)
-        self._fixed[:, target] += self._fixed[:, columns].sum(axis=1)
+        together = self._fixed[:, [target, *columns]].sum(axis=1)
+        together[: self._e] /= 1 + len(columns)  # logarithms of shares: their sum would stand below any of them
+        self._fixed[:, target] = together
         self._prior[:, target] = _middle(self._prior[:, [target, *columns]])
         self._fixed, self._prior = (np.delete(part, columns, axis=1) for part in (self._fixed, self._prior))
         self._online.merge_categories(gone, into)
@@ -274,21 +289,30 @@ class LiveHead:
         if not self.frozen:
             self._guard.accept(self._right())
 
+    def _before(self, x: npt.ArrayLike) -> Singles:
+        """The features [n, e] of texts that stand before φ."""
+        if self._neighbours is None:
+            return np.zeros((len(np.asarray(x)), 0), dtype=np.float32)
+        return self._neighbours(x)
+
     def _recompose(self) -> None:
         """What follows from the categories and the part that does not follow labels."""
         still = self._fixed[:-1].copy()
         still[-self.features.dimension :] += self._prior
         self._still: Singles = still.astype(np.float32)
         self._bias: Singles = self._fixed[-1].astype(np.float32)
-        self._guard_offset = (self._guard.phi @ self._still + self._bias).astype(np.float64)
+        rows = np.concatenate([self._guard.before, self._guard.phi], axis=1)
+        self._guard_offset = (rows @ self._still + self._bias).astype(np.float64)
         self._online.watch(self._guard.phi)
 
     def _right(self) -> npt.NDArray[np.bool_]:
         return self._guard.right(self._gain * self._online.watched_scores + self._guard_offset, self.categories)
 
     def _delta(self) -> HeadDelta:
-        weights = np.multiply(self._online.weights, self._gain, dtype=np.float32, casting="same_kind")
-        weights += self._still
+        weights = self._still.copy()
+        weights[-self.features.width :] += np.multiply(
+            self._online.weights, self._gain, dtype=np.float32, casting="same_kind"
+        )
         return HeadDelta(self.base, self.number, self.categories, weights, self._bias, self.temperature)
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import zlib
+from typing import Any
 
 import numpy as np
 
 from learning.core.heads.features import FeatureMap
+from learning.core.heads.neighbours import NeighbourScores
 from learning.core.heads.training import TrainedHead
 
 
@@ -22,11 +24,16 @@ def to_bytes(head: TrainedHead) -> bytes:
     names = sorted(head.parts)
     arrays = [head.weights, head.bias, *(head.parts[name] for name in names)]
     body = b"".join(np.ascontiguousarray(a, dtype="<f8").tobytes() for a in arrays)
+    looked_up = head.neighbours
+    if looked_up is not None:
+        halves = (looked_up.rows, looked_up.views, looked_up.votes)
+        body += b"".join(np.ascontiguousarray(a, dtype="<f2").tobytes() for a in halves)
     f = head.features
     first = {
         "kind": head.kind, "categories": list(head.categories), "temperature": head.temperature, "metrics": head.metrics,
         "features": [f.dimension, f.count, f.seed, f.direct], "hyperparameters": head.hyperparameters, "parts": names,
         "shares": dict(head.shares), "crc32": zlib.crc32(body),
+        "neighbours": None if looked_up is None else [len(looked_up.rows), looked_up.share, looked_up.k],
     }  # fmt: skip
     return json.dumps(first, ensure_ascii=False).encode() + b"\n" + body
 
@@ -39,11 +46,22 @@ def from_bytes(data: bytes) -> TrainedHead:
         raise ValueError("a saved head was cut off or changed")
     features = FeatureMap(*told["features"])
     k = len(told["categories"])
-    rows = np.frombuffer(body, dtype="<f8").astype(np.float64).reshape(-1, k)
+    size = 8 * k * (features.width + 1) * (1 + len(told["parts"]))
+    rows = np.frombuffer(body[:size], dtype="<f8").astype(np.float64).reshape(-1, k)
     weights, bias, rest = np.split(rows, [features.width, features.width + 1])
     parts = np.split(rest, len(told["parts"])) if told["parts"] else []
     return TrainedHead(
         kind=told["kind"], categories=tuple(told["categories"]), features=features, weights=weights, bias=bias[0],
         temperature=told["temperature"], metrics=told["metrics"], hyperparameters=told["hyperparameters"],
         parts=dict(zip(told["parts"], parts, strict=True)), shares=told["shares"],
+        neighbours=_neighbours(body[size:], told["neighbours"], features.dimension, k) if told["neighbours"] else None,
     )  # fmt: skip
+
+
+def _neighbours(data: bytes, told: list[Any], dimension: int, classes: int) -> NeighbourScores:
+    n, share, k = told
+    halves = np.frombuffer(data, dtype="<f2").astype(np.float16)
+    rows, views, votes = np.split(halves, np.cumsum([n * dimension, n * classes]))
+    return NeighbourScores(
+        rows.reshape(n, dimension), views.reshape(n, classes), votes.reshape(n, classes), share=share, k=k
+    )

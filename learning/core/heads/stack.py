@@ -4,9 +4,10 @@ The beliefs of the stack are a logarithmic opinion pool, softmax(Σ v_j · score
 temperature T and the shares v ≥ 0 minimise the log-loss on held-out labels, so an expert that hurts gets no share: the
 graph where neighbours in meaning do not share labels, the category texts where they say nothing.
 
-Most of what the stack knows lies in the unlabeled pool and cannot be looked up while an inquiry waits. So the served
-head is fitted to the stack's beliefs about the whole pool (distillation, Hinton et al. 2015, arXiv:1503.02531): one
-softmax regression on the features of the served graph. With every text labeled it is the ordinary supervised head.
+It is served as it is: every expert scores any text by the text's own embedding and by its nearest neighbours in the
+pool (`Served`). Where a look-up costs too much, behind an encoder that is distilled to be fast, a head is fitted to the
+stack's beliefs about the whole pool instead (distillation, Hinton et al. 2015, arXiv:1503.02531): one softmax regression
+on the features of the served graph, which loses up to a point.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import numpy.typing as npt
 from learning.core import calibration as cal
 from learning.core.heads import softmax
 from learning.core.heads.blend import fit_shares
-from learning.core.heads.experts import EXPERTS, Choice, Expert, Floats, Ints, Known, Texts
+from learning.core.heads.coverage import coverage_weights
+from learning.core.heads.experts import EXPERTS, Choice, Expert, Fitted, Floats, Ints, Known, Texts
 from learning.core.heads.features import FeatureMap
 from learning.core.heads.folds import stratified_folds
 from learning.core.heads.graph import Pool
+from learning.core.heads.neighbours import NeighbourScores
 
 FOLDS = ((1000, 5), (None, 3))  # up to so many labels, so many folds
 GROWTH = 2.0  # choices are cross-validated anew when there are so many times as many labels
@@ -47,11 +50,30 @@ class Choices:
 
 
 @dataclass(frozen=True)
+class Served:
+    """The stack for any text x [d]: softmax(x·linear[:-1] + linear[-1] + neighbours(x)), ``linear`` [d + 1, K].
+
+    ``neighbours`` is None where the shares leave no expert that asks them.
+    """
+
+    linear: Floats = field(repr=False)
+    neighbours: NeighbourScores | None
+
+    def scores(self, x: npt.ArrayLike) -> Floats:
+        """[n, K], at temperature 1."""
+        rows = np.asarray(x, dtype=np.float32)
+        own = softmax.scores(rows, self.linear)
+        return own if self.neighbours is None else own + self.neighbours(rows)
+
+
+@dataclass(frozen=True)
 class Stack:
-    """``beliefs`` [N, K]: calibrated probabilities for the whole pool; ``choices`` say how they came about."""
+    """``beliefs`` [N, K]: calibrated probabilities for the whole pool; ``choices`` say how they came about; ``served`` says
+    the same of texts outside of it."""
 
     beliefs: Floats = field(repr=False)
     choices: Choices
+    served: Served
 
 
 class StackedHead:
@@ -84,7 +106,15 @@ class StackedHead:
         reusable = previous is not None and previous.still_good(len(known.y))
         choices = previous if previous is not None and reusable else self._choose(known)
         used = known if choices.use_texts else self._without_texts(known)
-        return Stack(self._beliefs(used, choices), choices)
+        members = [
+            (share / choices.temperatures[e.name], e.fitted(used, choices.chosen[e.name]))
+            for e in self.experts
+            if (share := choices.shares.get(e.name, 0.0)) > 0
+        ]
+        beliefs = np.zeros((len(self.pool), self.classes), dtype=np.float32)
+        for gain, fitted in members:
+            beliefs += np.float32(gain) * fitted.scores
+        return Stack(softmax.probabilities(beliefs), choices, self._served(members))
 
     def _known(self, at: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None) -> Known:
         positions, labels = np.asarray(at, dtype=np.int64), np.asarray(y, dtype=np.int64)
@@ -111,13 +141,13 @@ class StackedHead:
         judge = next(e for e in self.experts if e.name == UNPROVEN)
         bare = self._without_texts(known)
         options = [(k, _held_out(judge, k, folds)) for k in ([bare] if known.texts is None else [known, bare])]
-        w = standing_for(known)
+        w = coverage_weights(known, folds)
         return min(options, key=lambda option: min(_loss(s, known.y, w) for s in option[1]))
 
     def _weighed(self, known: Known, folds: Ints, trials: Mapping[str, list[Floats]]) -> Choices:
         """The best choice within each expert at its own temperature, then the shares."""
         rows = _learnable(known, folds)
-        y, w = known.y[rows], standing_for(known)[rows]
+        y, w = known.y[rows], coverage_weights(known, folds)[rows]
         chosen: dict[str, Choice] = {}
         temperatures: dict[str, float] = {}
         members = []
@@ -130,7 +160,10 @@ class StackedHead:
             members.append(np.asarray(fits[best][1] / temperatures[name], dtype=np.float64))
         shares = fit_shares(members, y, w, start=[1.0 / len(members)] * len(members))
         blended = np.tensordot(shares, np.stack(members), axes=1)
-        held_out = {"log_loss": cal.log_loss(blended, y, w), "accuracy": float((blended.argmax(axis=1) == y).mean())}
+        held_out = {
+            "log_loss": cal.log_loss(blended, y, np.ones(len(y))), "log_loss_in_pool": cal.log_loss(blended, y, w),
+            "accuracy": float((blended.argmax(axis=1) == y).mean()),
+        }  # fmt: skip
         held_out |= {f"{name}": cal.log_loss(m, y, w) for name, m in zip(trials, members, strict=True)}
         by_name = {name: float(v) for name, v in zip(trials, shares, strict=True)}
         return Choices(len(known.y), known.texts is not None, chosen, temperatures, by_name, held_out)
@@ -145,12 +178,20 @@ class StackedHead:
         alike = {name: 1.0 / len(names) for name in names}
         return Choices(len(known.y), known.texts is not None, chosen, dict.fromkeys(names, 1.0), alike, {})
 
-    def _beliefs(self, known: Known, choices: Choices) -> Floats:
-        total = np.zeros((len(self.pool), self.classes), dtype=np.float32)
-        for e in self.experts:
-            if (share := choices.shares.get(e.name, 0.0)) > 0:
-                total += np.float32(share / choices.temperatures[e.name]) * e.scores(known, choices.chosen[e.name])
-        return softmax.probabilities(total)
+    def _served(self, members: Sequence[tuple[float, Fitted]]) -> Served:
+        """The experts' sum, each at its gain. Only propagation has votes, so theirs need no mixing."""
+        shape = (self.pool.x.shape[1], self.classes)
+        linear, around = np.zeros((shape[0] + 1, shape[1]), np.float32), np.zeros(shape, np.float32)
+        votes, share, asked = np.zeros((len(self.pool), self.classes), np.float32), 0.0, False
+        for gain, fitted in members:
+            if fitted.linear is not None:
+                linear += np.float32(gain) * fitted.linear
+            if fitted.around is not None:
+                around, asked = around + np.float32(gain) * fitted.around, True
+            if fitted.votes is not None:
+                votes, share, asked = fitted.votes, gain, True
+        x = self.pool.x
+        return Served(linear, NeighbourScores.of(x, x @ around, votes, share) if asked else None)
 
 
 class Student:
@@ -169,22 +210,6 @@ class Student:
     def probabilities(self, x: npt.ArrayLike, theta: Floats) -> Floats:
         """As served, [n, K]."""
         return softmax.probabilities(softmax.scores(np.asarray(self.features(x), dtype=np.float32), theta))
-
-
-def standing_for(known: Known) -> npt.NDArray[np.float64]:
-    """How much each label [n] counts when experts are judged: by the share of the pool that it stands for; mean 1.
-
-    Selection asks about what is hard. Judged on that alone, every expert looks worse than it is and the stack doubts
-    itself. So each label counts for the pool's texts that have it as their nearest label, plus one (importance weights
-    by nearest neighbours, Loog 2012).
-    """
-    x = known.pool.x
-    counts = np.ones(len(known.y))
-    for start in range(0, len(x), 4096):
-        nearest = (x[start : start + 4096] @ x[known.at].T).argmax(axis=1)
-        counts += np.bincount(nearest, minlength=len(counts))
-    w = counts * known.weights
-    return np.asarray(w * (len(w) / w.sum()), dtype=np.float64)
 
 
 def _held_out(expert: Expert, known: Known, folds: Ints) -> list[Floats]:

@@ -20,6 +20,7 @@ from learning.core.heads import candidates as cv
 from learning.core.heads import linear
 from learning.core.heads.blend import cross_fitted, fit_shares
 from learning.core.heads.features import FeatureMap
+from learning.core.heads.neighbours import NeighbourScores
 from learning.core.heads.ridge import RidgeStatistics
 
 Matrix = npt.NDArray[np.float64]
@@ -34,9 +35,10 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """softmax((φ(x)·weights + bias)/temperature), and how it came about.
+    """softmax((φ(x)·weights + bias + neighbours(x))/temperature), and how it came about.
 
-    ``kind`` is prior, ridge, linear or blend. ``parts`` holds [m + 1, K] (weights, last row bias) of each member at its
+    ``kind`` is prior, ridge, linear, blend, stack or the name of a challenger; ``neighbours`` is what is looked up, None
+    for most heads. ``parts`` holds [m + 1, K] (weights, last row bias) of each member at its
     own temperature, and ``shares`` how much of each is in ``weights``: whoever keeps the ridge current under single
     labels replaces that part and adds up again.
     """
@@ -51,14 +53,28 @@ class TrainedHead:
     hyperparameters: dict[str, Any]
     parts: Mapping[str, Matrix] = field(repr=False)
     shares: Mapping[str, float]
+    neighbours: NeighbourScores | None = field(default=None, repr=False)
 
     @property
     def projection_seed(self) -> int:
         return self.features.seed
 
+    @property
+    def served_weights(self) -> Matrix:
+        """As the graph takes them: scores of neighbours are features of their own, before those of φ, each for its category."""
+        if self.neighbours is None:
+            return self.weights
+        return np.concatenate([np.eye(len(self.categories)), self.weights])
+
     def scores(self, x: npt.ArrayLike) -> Matrix:
         """[n, K] before temperature and softmax."""
-        return np.asarray(self.features(x) @ self.weights + self.bias, dtype=np.float64)
+        own = np.asarray(self.features(x) @ self.weights + self.bias, dtype=np.float64)
+        return own if self.neighbours is None else own + self.neighbours(np.atleast_2d(x))
+
+    def undecided(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Rows [n] about whose neighbours two ways of adding up may disagree; they say nothing of an export."""
+        rows = np.atleast_2d(x)
+        return np.zeros(len(rows), dtype=bool) if self.neighbours is None else self.neighbours.undecided(rows)
 
     def probabilities(self, x: npt.ArrayLike) -> Matrix:
         return cal.softmax(self.scores(x) / self.temperature)

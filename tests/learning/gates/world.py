@@ -49,8 +49,8 @@ def good() -> TrainedHead:
 
 def served(head: TrainedHead, **changed: Any) -> OnnxHead:
     """The head as its bundle would open, with what is ``changed`` in it."""
-    parts = {"weights": head.weights, "bias": head.bias, "temperature": head.temperature, "categories": KEYS} | changed
-    return OnnxHead.from_graph(head_graph(head.features), **parts)
+    parts = {"weights": head.served_weights, "bias": head.bias, "temperature": head.temperature, "categories": KEYS} | changed
+    return OnnxHead.from_graph(head_graph(head.features, head.neighbours), **parts)
 
 
 def evidence(given_head: TrainedHead | None = None, **changed: Any) -> Evidence:

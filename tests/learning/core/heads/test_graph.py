@@ -24,13 +24,13 @@ def test_propagation_solves_its_linear_system():
     pool = Pool.of(points())
     seeds = np.zeros((60, 3), dtype=np.float32)
     seeds[[0, 20, 40], [0, 1, 2]] = 1.0
-    s = pool.affinity().toarray().astype(np.float64)
+    s = pool.affinity().matrix.toarray().astype(np.float64)
     exact = 0.3 * np.linalg.solve(np.eye(60) - 0.7 * s, seeds.astype(np.float64))
-    assert np.allclose(propagate(pool.affinity(), seeds, 0.7), exact, atol=1e-4)
+    assert np.allclose(propagate(pool.affinity().matrix, seeds, 0.7), exact, atol=1e-4)
 
 
 def test_the_affinity_is_symmetric_and_normalised():
-    s = Pool.of(points()).affinity().toarray()
+    s = Pool.of(points()).affinity().matrix.toarray()
     assert np.allclose(s, s.T, atol=1e-6)
     assert abs(np.linalg.eigvalsh(s.astype(np.float64)).max() - 1.0) < 1e-5
     assert (np.diag(s) == 0).all()
@@ -38,7 +38,7 @@ def test_the_affinity_is_symmetric_and_normalised():
 
 def test_names_become_nodes_beside_the_texts():
     pool, names = Pool.of(points()), points(4, seed=9)
-    s = pool.affinity(names).toarray()
+    s = pool.affinity(names).matrix.toarray()
     assert s.shape == (64, 64)
     assert (s[60:, :60] > 0).sum() > 0
     assert (s[60:, 60:] == 0).all()
@@ -54,4 +54,4 @@ def test_a_view_is_the_text_beside_the_mean_of_its_neighbours():
 def test_a_pool_of_two_texts_has_a_graph():
     pool = Pool.of(points(2))
     assert pool.neighbours.shape == (2, 1)
-    assert np.isfinite(pool.affinity().toarray()).all()
+    assert np.isfinite(pool.affinity().matrix.toarray()).all()

@@ -16,6 +16,7 @@ from learning.core.export import head_graph
 from learning.core.heads.base import LiveBase
 from learning.core.heads.journal import Change, Limits, held_from
 from learning.core.heads.live import LiveHead
+from learning.core.heads.neighbours import NeighbourScores
 from learning.core.heads.training import TrainedHead, train_heads
 from serving.head import HeadDelta, OnnxHead
 from tests.learning.core.heads.synthetic import clusters, unit
@@ -396,3 +397,82 @@ class Journey(RuleBasedStateMachine):
 
 TestJourney = Journey.TestCase
 TestJourney.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+
+
+def looking_up() -> tuple[TrainedHead, list[Change], np.ndarray]:
+    """A head like the stack's, which looks up neighbours and has no ridge of its own."""
+    head, labels, directions = world()
+    rows = np.stack([np.asarray(change.embedding) for change in labels]).astype(np.float32)
+    votes = np.eye(K, dtype=np.float32)[[KEYS.index(str(change.category)) for change in labels]]
+    found = NeighbourScores.of(rows, rows @ directions.T.astype(np.float32), votes, 0.8)
+    return replace(head, kind="stack", parts={}, shares={}, neighbours=found), labels, directions
+
+
+def follows_neighbours(**options: object) -> LiveHead:
+    head, labels, directions = looking_up()
+    return LiveHead.of(head, labels, name="b" * 64, prototypes=directions, **{"limits": FREE, **options})
+
+
+def graph_of(given: LiveHead, delta: HeadDelta) -> OnnxHead:
+    return OnnxHead.from_graph(
+        head_graph(given.features, looking_up()[0].neighbours), weights=delta.weights, bias=delta.bias,
+        temperature=delta.temperature, categories=delta.categories,
+    )  # fmt: skip
+
+
+def test_a_head_that_looks_up_neighbours_starts_as_it_was_trained() -> None:
+    given, (head, _, _), (x, _) = follows_neighbours(), looking_up(), fresh(50)
+    x = x[~head.undecided(x)]
+    assert np.abs(graph_of(given, given.delta).predict(x) - head.probabilities(x)).max() < 1e-5
+
+
+def test_a_head_that_looks_up_neighbours_follows_labels_and_keeps_what_they_say() -> None:
+    given, (x, y) = follows_neighbours(), fresh(20)
+    for i in range(20):
+        given.apply(Change(1000 + i, f"n{i}", KEYS[y[i]], x[i]))
+    delta = given.publish()
+    weights, bias = given.weights
+    head = looking_up()[0]
+    x = x[~head.undecided(x)]
+    rows = np.concatenate([head.neighbours(x), given.features(x)], axis=1)  # type: ignore[misc]
+    assert np.array_equal(weights[:K], np.eye(K))
+    assert np.abs(graph_of(given, delta).predict(x) - softmax((rows @ weights + bias) / given.temperature)).max() < 1e-5
+    assert exact(given) < 1e-9
+
+
+def test_its_guard_and_calibration_ask_the_neighbours_too() -> None:
+    x, keys = guard(100)
+    given = follows_neighbours(guard=(x, keys), calibration=(x, keys))
+    served = graph_of(given, given.delta).predict(x)
+    right = np.array([KEYS[i] for i in served.argmax(axis=1)]) == np.array(keys)
+    assert given.guard_accuracy == pytest.approx(right.mean(), abs=0.011)
+    assert given.recalibrate() > 0
+
+
+def test_a_new_category_is_as_far_from_neighbours_as_any_other() -> None:
+    given, (x, _) = follows_neighbours(), fresh(200)
+    before = graph_of(given, given.delta).predict(x).argmax(axis=1)
+    given.add_category("new")
+    after = graph_of(given, given.publish()).predict(x).argmax(axis=1)
+    assert (after != before).mean() < 0.05
+
+
+def test_a_merged_category_is_answered_where_either_was() -> None:
+    given, (x, y) = follows_neighbours(), fresh(300)
+    before = graph_of(given, given.delta).predict(x).argmax(axis=1)
+    given.merge_categories(["c1"], "c0")
+    delta = given.publish()
+    answers = np.array(delta.categories)[graph_of(given, delta).predict(x).argmax(axis=1)]
+    moved = np.isin(before, [0, 1])
+    assert (answers[moved] == "c0").mean() > 0.8  # until the next training: two logarithms have no sum that is linear
+    assert (answers[~moved] == "c0").mean() < 0.1
+
+
+def test_its_base_comes_back_from_its_bytes() -> None:
+    head, labels, directions = looking_up()
+    base = LiveBase.of(head, [held_from(c, live=False) for c in labels], prototypes=directions)
+    again = LiveBase.from_bytes(base.to_bytes())
+    assert (again.before, base.before) == (K, K)
+    assert np.array_equal(again.fixed, base.fixed)
+    with pytest.raises(ValueError, match="looks up neighbours"):
+        LiveHead(again, labels, name="b" * 64)

@@ -105,6 +105,43 @@ def test_with_every_text_labeled_nothing_is_lost_against_plain_regression():
     assert accuracy(served, y[900:]) > accuracy(plain(x[:900], y[:900], K, x[900:]), y[900:]) - 0.015
 
 
+def test_it_serves_texts_outside_the_pool_at_least_as_well_as_its_student():
+    x, y, names = world(n=2400)
+    pool, at = Pool.of(x[:900]), np.arange(40)
+    stack = StackedHead(pool, K, prototypes=names).fit(at, y[at])
+    student = Student(pool, FeatureMap(D, 256))
+    served, distilled = stack.served.scores(x[900:]), student.probabilities(x[900:], student.fit(stack.beliefs))
+    assert stack.served.neighbours is not None
+    assert accuracy(served, y[900:]) > accuracy(distilled, y[900:]) - 0.01
+    assert accuracy(served, y[900:]) > accuracy(stack.beliefs, y[:900]) - 0.03
+
+
+def test_it_says_of_the_pool_what_it_believes_of_it():
+    """Looked up, a text of the pool has itself as a neighbour: that is all the difference there is."""
+    x, y, names = world()
+    at = np.arange(120)
+    stack = StackedHead(pool_of("world"), K, prototypes=names).fit(at, y[at])
+    served = stack.served.scores(x[120:900])
+    assert (served.argmax(axis=1) == stack.beliefs[120:].argmax(axis=1)).mean() > 0.97
+
+
+def test_it_serves_no_worse_than_plain_regression_where_neighbours_mislead():
+    x, y, _ = misleading_world(n=2400)
+    pool, at = Pool.of(x[:900]), np.arange(300)
+    stack = StackedHead(pool, 2).fit(at, y[at])
+    expected = accuracy(plain(x[:300], y[:300], 2, x[900:]), y[900:])
+    assert accuracy(stack.served.scores(x[900:]), y[900:]) > expected - 0.015
+    assert stack.choices.shares["propagation"] == 0.0
+
+
+def test_it_looks_nothing_up_where_no_expert_asks_neighbours():
+    x, y, _ = world()
+    alone = StackedHead(pool_of("world"), K, experts=[e for e in EXPERTS if e.name in ("linear", "means")])
+    stack = alone.fit(np.arange(60), y[:60])
+    assert stack.served.neighbours is None
+    assert np.allclose(probabilities(stack.served.scores(x[:900])), stack.beliefs, atol=1e-4)
+
+
 def test_choices_are_reused_until_labels_have_doubled():
     _, y, names = world()
     head = StackedHead(pool_of("world"), K, prototypes=names)
@@ -144,7 +181,7 @@ def test_every_expert_scores_held_out_texts_as_it_scores_the_pool(expert):
     known = Known(head.pool, np.arange(80), y[:80], np.ones(80, np.float32), K, head.texts, head.pool.affinity())
     at = np.arange(500, 600)
     for choice, tried in zip(expert.grid, expert.trial(known, at), strict=True):
-        whole = expert.scores(known, choice)
+        whole = expert.fitted(known, choice).scores
         assert whole.shape == (900, K)
         agree = (whole[at].argmax(axis=1) == tried.argmax(axis=1)).mean()
         assert agree > 0.9
