@@ -2,7 +2,8 @@
 
 Snapshots get successors without the customer's rows; labels, embeddings, decisions and texts are deleted; topics are summed
 up again without them; the live heads count again, which removes the customer's labels exactly; and a training is asked for,
-so that what cannot unlearn is replaced; bundles that hold vectors of texts are deleted once they serve no more. Every step may be repeated: what is gone is not found again.
+so that what cannot unlearn is replaced; bundles that hold vectors of texts are deleted once they serve no more. Every step
+may be repeated: what is gone is not found again.
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ def evidence_for(dataset: Dataset, head: TrainedHead, opened: OnnxHead, size: in
     pool = unlabeled(project_id=dataset.project_id, encoder_sha=dataset.encoder_sha, limit=POOL)[1]
     return Evidence(
         head=opened,
-        trained=Judged("as trained", head.categories, lambda x: np.asarray(head.probabilities(x)), undecided=head.undecided),
+        trained=Judged(
+            "as trained", head.categories, lambda x: np.asarray(head.probabilities(x)), undecided=head.undecided
+        ),
         bundle_bytes=size,
         train=_labeled(dataset, [at for at, row in enumerate(dataset.rows) if row.fold == Fold.TRAIN]),
         test=_labeled(dataset, test, texts=True),

@@ -18,6 +18,8 @@ from feedback.models import Project
 from labeling import measures, tallies
 from labeling.models import TaskKind, TaskState
 from labeling.policy import BANDS, DISAGREEMENTS
+from learning import outlooks
+from learning.core.stopping import ENOUGH
 from learning.models import DriftReport, DriftSettings, DriftState, GuardReport
 from learning.selectors import wilson
 from learning.spans import Grain, grain_of
@@ -80,7 +82,7 @@ def accuracy(project: Project) -> Chart:
         "bin", "category_id", F("inquiry__task__category_id"), "propensity"
     ):
         groups[grain.place(which)].append((said == right, 1 / propensity))
-    rows = [(n, *weighed(draws)) for n, draws in sorted(groups.items())]
+    rows = [(n, *outlooks.weighed(draws)) for n, draws in sorted(groups.items())]
     limit = Limit(DriftSettings.of(project.pk).least_accuracy, _("retrain below"))
     note = "" if rows else _("No random draw has been labeled in the last 30 days.")
     return _shares(
@@ -88,11 +90,29 @@ def accuracy(project: Project) -> Chart:
     )
 
 
-def weighed(draws: list[tuple[bool, float]]) -> tuple[float, float]:
-    """Successes and trials of the simple sample that says as much: (hit, weight) → (share · n, n), n by Kish (1965)."""
-    total = sum(w for _hit, w in draws)
-    n = total**2 / sum(w * w for _hit, w in draws)
-    return n * sum(w for hit, w in draws if hit) / total, n
+def learning(project: Project) -> Chart:
+    """Audited accuracy by how many labels a version was trained on, and what the next labels should bring."""
+    found = outlooks.curve(project)
+    shares = [(p.labels, w) for p in found if (w := wilson(p.right, p.total))]
+    points = tuple(Point(n, w.value, w.low, w.high) for n, w in shares)
+    rows = tuple((str(n), f"{w.value:.4f}", f"{w.low:.4f}", f"{w.high:.4f}", f"{w.n:.0f}") for n, w in shares)
+    title = _("What labels bring: right answers, audited, by labels")
+    head = (_("Labels"), _("Share"), _("95 % from"), _("to"), _("Count"))
+    return Chart(
+        "learning", title, (Series(title, points, "model"),), head, rows, lambda n: f"{n:,.0f}", percent,
+        bottom=0.0, top=1.0, note=_next_labels(found),
+    )  # fmt: skip
+
+
+def _next_labels(found: Sequence[outlooks.CurvePoint]) -> str:
+    if not found:
+        return _("No random draw has been answered by a trained version and labeled yet.")
+    if len(found) < ENOUGH:
+        return _("What more labels would bring can be said once three versions have been audited.")
+    gain = outlooks.expected(list(found)).gain
+    return _("The next %(labels)d labels should bring %(gain).1f points (%(low).1f to %(high).1f, 95 %%).") % {
+        "labels": outlooks.NEXT, "gain": 100 * gain.estimate, "low": 100 * gain.low, "high": 100 * gain.high,
+    }  # fmt: skip
 
 
 def agreement(project: Project) -> Chart:
@@ -179,5 +199,6 @@ def alpha(project: Project) -> Chart:
 
 
 BY_NAME: dict[str, Callable[[Project], Chart]] = {
-    "accuracy": accuracy, "automation": automation, "agreement": agreement, "drift": drift, "alpha": alpha, "nps": promoters,
+    "accuracy": accuracy, "learning": learning, "automation": automation, "agreement": agreement, "drift": drift, "alpha": alpha,
+    "nps": promoters,
 }  # fmt: skip

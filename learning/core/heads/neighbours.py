@@ -49,7 +49,7 @@ class NeighbourScores:
     def of(cls, rows: Floats, views: Floats, votes: Floats, share: float) -> NeighbourScores:
         """From float32; the votes count relative to each other alone, and are scaled to use float16 well."""
         scaled = votes / max(float(votes.max(initial=0.0)), SMALLEST)
-        return cls(*(np.asarray(part, dtype=np.float16) for part in (rows, views, scaled)), float(share))
+        return cls(rows.astype(np.float16), views.astype(np.float16), scaled.astype(np.float16), float(share))
 
     @property
     def classes(self) -> int:

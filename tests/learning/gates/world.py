@@ -49,7 +49,12 @@ def good() -> TrainedHead:
 
 def served(head: TrainedHead, **changed: Any) -> OnnxHead:
     """The head as its bundle would open, with what is ``changed`` in it."""
-    parts = {"weights": head.served_weights, "bias": head.bias, "temperature": head.temperature, "categories": KEYS} | changed
+    parts = {
+        "weights": head.served_weights,
+        "bias": head.bias,
+        "temperature": head.temperature,
+        "categories": KEYS,
+    } | changed
     return OnnxHead.from_graph(head_graph(head.features, head.neighbours), **parts)
 
 

@@ -458,7 +458,7 @@ def test_a_new_category_is_as_far_from_neighbours_as_any_other() -> None:
 
 
 def test_a_merged_category_is_answered_where_either_was() -> None:
-    given, (x, y) = follows_neighbours(), fresh(300)
+    given, (x, _) = follows_neighbours(), fresh(300)
     before = graph_of(given, given.delta).predict(x).argmax(axis=1)
     given.merge_categories(["c1"], "c0")
     delta = given.publish()

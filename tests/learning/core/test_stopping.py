@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from learning.selection.stopping import outlook
+from learning.core.stopping import outlook
 
 COUNTS = np.array([100, 200, 300, 400, 600, 800])
 
