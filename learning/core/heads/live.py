@@ -26,6 +26,7 @@ from learning.core.heads.journal import Change, Held, Journal, Limits, held_from
 from learning.core.heads.online import OnlineRidge
 from learning.core.heads.prior import normalised
 from learning.core.heads.ridge import RidgeStatistics
+from learning.core.heads.still import StillPart
 from learning.core.heads.training import LIVE_SHARE, TrainedHead
 from serving.head import HeadDelta
 
@@ -64,7 +65,7 @@ class LiveHead:
         self._gain, self._pseudo = base.gain, list(base.pseudo)
         self.journal = Journal(labels, limits)
         self._online = OnlineRidge(self._counted(base.categories), base.lam)
-        self._prior, self._fixed, self._e = base.prior, base.fixed, base.before
+        self._part = StillPart(base.fixed, base.prior, base.before)
         known_x, known_y = guard or (np.zeros((0, self.features.dimension)), [])
         self._guard = Guard(
             self.features, known_x, known_y, margin=limits.margin, before=self._before(known_x) if base.before else None
@@ -103,10 +104,9 @@ class LiveHead:
     @property
     def weights(self) -> tuple[Matrix, Matrix]:
         """(weights [e + m, K], bias [K]) as they would be served now."""
-        weights = self._fixed[:-1].copy()
+        weights = self._part.weights
         weights[-self.features.width :] += self._gain * self._online.weights
-        weights[-self.features.dimension :] += self._prior
-        return weights, self._fixed[-1]
+        return weights, self._part.bias
 
     @property
     def ridge_weights(self) -> Matrix:
@@ -205,11 +205,7 @@ class LiveHead:
             row = normalised(np.atleast_2d(np.asarray(prototype)))[0]
             self._pseudo.append((row, key, usual))
             self._online.add(self.features(row), self.statistics.index(key), usual)
-        length = float(np.linalg.norm(self._prior, axis=0).max(initial=0.0))
-        self._prior = np.concatenate([self._prior, length * row[:, None]], axis=1)
-        column = np.zeros((len(self._fixed), 1))
-        column[: self._e, 0] = self._fixed[: self._e].mean(axis=1)  # its neighbours say what they say of any other
-        self._fixed = np.concatenate([self._fixed, column], axis=1)
+        self._part = self._part.with_category(row)
         self._reanchor()
 
     def rename_category(self, old: str, new: str) -> None:
@@ -217,14 +213,10 @@ class LiveHead:
         self._rekey({old: new})
 
     def merge_categories(self, sources: Sequence[str], into: str) -> None:
-        """Exact in the ridge; of the fixed part, regressions add up as its targets would, prototypes find their middle."""
+        """Exact in the ridge; the part that stays still finds its middle (`StillPart.merged`)."""
         gone = [key for key in dict.fromkeys(sources) if key != into]
         columns, target = [self.statistics.index(key) for key in gone], self.statistics.index(into)
-        together = self._fixed[:, [target, *columns]].sum(axis=1)
-        together[: self._e] /= 1 + len(columns)  # logarithms of shares: their sum would stand below any of them
-        self._fixed[:, target] = together
-        self._prior[:, target] = _middle(self._prior[:, [target, *columns]])
-        self._fixed, self._prior = (np.delete(part, columns, axis=1) for part in (self._fixed, self._prior))
+        self._part = self._part.merged(columns, target)
         self._online.merge_categories(gone, into)
         self._rekey(dict.fromkeys(gone, into))
 
@@ -245,7 +237,7 @@ class LiveHead:
         for row, _, weight in [p for p in self._pseudo if p[1] == key]:
             self._online.withdraw(self.features(row), at, weight)
         self._pseudo = [p for p in self._pseudo if p[1] != key]
-        self._fixed, self._prior = (np.delete(part, at, axis=1) for part in (self._fixed, self._prior))
+        self._part = self._part.without([at])
         self._online.delete_category(key)
         self._guard.drop(key)
         self._reanchor()
@@ -297,10 +289,8 @@ class LiveHead:
 
     def _recompose(self) -> None:
         """What follows from the categories and the part that does not follow labels."""
-        still = self._fixed[:-1].copy()
-        still[-self.features.dimension :] += self._prior
-        self._still: Singles = still.astype(np.float32)
-        self._bias: Singles = self._fixed[-1].astype(np.float32)
+        self._still: Singles = self._part.weights.astype(np.float32)
+        self._bias: Singles = self._part.bias.astype(np.float32)
         rows = np.concatenate([self._guard.before, self._guard.phi], axis=1)
         self._guard_offset = (rows @ self._still + self._bias).astype(np.float64)
         self._online.watch(self._guard.phi)
@@ -314,9 +304,3 @@ class LiveHead:
             self._online.weights, self._gain, dtype=np.float32, casting="same_kind"
         )
         return HeadDelta(self.base, self.number, self.categories, weights, self._bias, self.temperature)
-
-
-def _middle(columns: Matrix) -> Matrix:
-    """The direction between columns, as long as the longest of them: a prototype must not win by its length."""
-    direction = normalised(columns.sum(axis=1)[None])[0]
-    return np.asarray(direction * np.linalg.norm(columns, axis=0).max(), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The few-label head: experts weighed by cross-validation, then distilled into weights that can be served.
+"""The few-label head: experts weighed by cross-validation, served whole or distilled.
 
 The beliefs of the stack are a logarithmic opinion pool, softmax(Σ v_j · scores_j / T_j). Choices within an expert, its
 temperature T and the shares v ≥ 0 minimise the log-loss on held-out labels, so an expert that hurts gets no share: the
