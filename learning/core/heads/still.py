@@ -34,7 +34,7 @@ class StillPart:
     @property
     def bias(self) -> Matrix:
         """[K]."""
-        return self.fixed[-1]
+        return np.asarray(self.fixed[-1], dtype=np.float64)
 
     def with_category(self, row: Matrix) -> StillPart:
         """One more category, known by the unit ``row`` [d] (zeros: not at all); its neighbours say what they say of any other."""
