@@ -4,7 +4,8 @@ Each split is a fold of all texts of the corpus, so that every text is judged on
 (no label is used), heads are fitted on nine tenths of it, and the threshold is chosen on the last tenth, which neither the
 student nor a head has seen, by the product's own rule (learning/core/cascade.py). The fast step answers by the mean of a
 logistic and a ridge head on the student's vectors, the slow one by logistic regression on its own. Rates are taken at one
-text a call, both ways in turns over the same texts, tokenisation and heads included.
+text a call, both ways in turns over the same texts, tokenisation and heads included, the heads as they are served: exported to ONNX,
+those behind the student with as many random features as the product gives them.
 """
 
 from __future__ import annotations
@@ -23,11 +24,16 @@ from sklearn.model_selection import StratifiedKFold
 from benchmarks import harness, probes
 from learning.core.cascade import MARGIN, Threshold, choose_threshold, goes_up
 from learning.core.distill import DistillConfig, distill, write_student
+from learning.core.export import head_graph
 from serving.encoder import Encoder, StaticEncoder, encoder_directory
+from serving.head import OnnxHead
 
 Floats = NDArray[np.floating]
 Vectors = NDArray[np.float32]
 SPLITS, QUICK_SPLITS, HELD_OUT = 5, 1, 10
+NEVER = -1e4
+# As learning.fitting has it, which only a configured Django can import.
+DISTILLED_FEATURES = 1024
 TIMED = 400
 
 
@@ -37,8 +43,8 @@ class Cascade:
 
     student: StaticEncoder
     teacher: Encoder
-    fast: tuple[probes.Probe, ...]
-    slow: tuple[probes.Probe, ...]
+    fast: tuple[OnnxHead, ...]
+    slow: tuple[OnnxHead, ...]
     threshold: Threshold
 
     def answer(self, text: str) -> int:
@@ -51,9 +57,19 @@ class Cascade:
         return int(mean(self.slow, self.teacher.encode([text]))[0].argmax())
 
 
-def mean(heads: Sequence[probes.Probe], x: Vectors) -> Floats:
+def mean(heads: Sequence[OnnxHead], x: Vectors) -> Floats:
     """The mean of the heads' probabilities [n, K]."""
-    return np.asarray(np.mean([head.probabilities(x) for head in heads], axis=0))
+    first, *rest = [head.predict(x) for head in heads]
+    return np.asarray(sum(rest, first) / len(heads))
+
+
+def served(probe: probes.Probe) -> OnnxHead:
+    """The head as it is exported; a category that it has never seen gets no probability that float32 could tell from none."""
+    bias = np.maximum(probe.bias, NEVER)
+    names = [str(k) for k in range(len(bias))]
+    return OnnxHead.from_graph(
+        head_graph(probe.features), weights=probe.weights, bias=bias, temperature=probe.temperature, categories=names
+    )
 
 
 def student_of(
@@ -103,18 +119,21 @@ def _fitted(
     *,
     seed: int,
     folder: Path,
-) -> tuple[Cascade, probes.Probe]:
+) -> tuple[Cascade, OnnxHead]:
     """A cascade that has seen nothing but ``rest``; beside it the ridge head that makes the slow step's averaged heads."""
     ((fitting, held_out), *_) = StratifiedKFold(HELD_OUT, shuffle=True, random_state=seed).split(rest, y[rest])
     fitting, held_out = rest[fitting], rest[held_out]
     student, _ = student_of(teacher, name, list(texts[fitting]), x[fitting], seed=seed, folder=folder)
     z = student.encode(list(texts[fitting]))
-    fast = (probes.fit_logistic(z, y[fitting], seed=seed), probes.fit_ridge(z, y[fitting], seed=seed))
-    slow, averaged = (
-        probes.fit_logistic(x[fitting], y[fitting], seed=seed),
-        probes.fit_ridge(x[fitting], y[fitting], seed=seed),
+    fast = (
+        served(probes.fit_logistic(z, y[fitting], seed=seed)),
+        served(probes.fit_ridge(z, y[fitting], seed=seed, count=DISTILLED_FEATURES)),
     )
-    p_fast, p_slow = mean(fast, student.encode(list(texts[held_out]))), slow.probabilities(x[held_out])
+    slow, averaged = (
+        served(probes.fit_logistic(x[fitting], y[fitting], seed=seed)),
+        served(probes.fit_ridge(x[fitting], y[fitting], seed=seed)),
+    )
+    p_fast, p_slow = mean(fast, student.encode(list(texts[held_out]))), slow.predict(x[held_out])
     return Cascade(
         student, teacher, fast, (slow,), choose_threshold(p_fast, p_slow, margin=MARGIN, labels=y[held_out])
     ), averaged

@@ -124,7 +124,6 @@ def _feature_nodes(features: FeatureMap) -> tuple[list[onnx.NodeProto], list[onn
 def _neighbour_nodes(found: NeighbourScores) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """The formula of learning/core/heads/neighbours.py. Rows stay float16 on disk; a session unfolds them once, when it opens."""
     constants = [
-        numpy_helper.from_array(np.ascontiguousarray(found.rows.T), "pool_half"),
         numpy_helper.from_array(found.rows, "rows_half"),
         numpy_helper.from_array(found.views, "views_half"),
         numpy_helper.from_array(found.votes, "votes_half"),
@@ -139,7 +138,8 @@ def _neighbour_nodes(found: NeighbourScores) -> tuple[list[onnx.NodeProto], list
     ]
     make = helper.make_node
     nodes = [
-        *(make("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT) for name in ("pool", "rows", "views", "votes")),
+        *(make("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT) for name in ("rows", "views", "votes")),
+        make("Transpose", ["rows"], ["pool"], perm=[1, 0]),
         make("MatMul", ["embedding", "pool"], ["cosines"]),
         make("TopK", ["cosines", "k"], ["nearest", "places"], axis=1),
         make("Gather", ["rows", "places"], ["near_rows"], axis=0),

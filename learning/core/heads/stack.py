@@ -31,6 +31,7 @@ from learning.core.heads.neighbours import NeighbourScores
 FOLDS = ((1000, 5), (None, 3))  # up to so many labels, so many folds
 GROWTH = 2.0  # choices are cross-validated anew when there are so many times as many labels
 STUDENT_C = 30.0
+LARGEST_LOOK_UP = 8_000_000  # numbers, 32 MB in float32: 20,000 texts at 384 dimensions, 7,800 at 1,024
 UNPROVEN = "linear"  # the expert by which the worth of the category texts is judged
 
 
@@ -114,7 +115,7 @@ class StackedHead:
         beliefs = np.zeros((len(self.pool), self.classes), dtype=np.float32)
         for gain, fitted in members:
             beliefs += np.float32(gain) * fitted.scores
-        return Stack(softmax.probabilities(beliefs), choices, self._served(members))
+        return Stack(softmax.probabilities(beliefs), choices, self._served(members, used.at))
 
     def _known(self, at: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None) -> Known:
         positions, labels = np.asarray(at, dtype=np.int64), np.asarray(y, dtype=np.int64)
@@ -178,7 +179,7 @@ class StackedHead:
         alike = {name: 1.0 / len(names) for name in names}
         return Choices(len(known.y), known.texts is not None, chosen, dict.fromkeys(names, 1.0), alike, {})
 
-    def _served(self, members: Sequence[tuple[float, Fitted]]) -> Served:
+    def _served(self, members: Sequence[tuple[float, Fitted]], labeled: Ints) -> Served:
         """The experts' sum, each at its gain. Only propagation has votes, so theirs need no mixing."""
         shape = (self.pool.x.shape[1], self.classes)
         linear, around = np.zeros((shape[0] + 1, shape[1]), np.float32), np.zeros(shape, np.float32)
@@ -190,8 +191,9 @@ class StackedHead:
                 around, asked = around + np.float32(gain) * fitted.around, True
             if fitted.votes is not None:
                 votes, share, asked = fitted.votes, gain, True
-        x = self.pool.x
-        return Served(linear, NeighbourScores.of(x, x @ around, votes, share) if asked else None)
+        kept = looked_up(len(self.pool), shape[0], labeled)
+        x = self.pool.x[kept]
+        return Served(linear, NeighbourScores.of(x, x @ around, votes[kept], share) if asked else None)
 
 
 class Student:
@@ -210,6 +212,18 @@ class Student:
     def probabilities(self, x: npt.ArrayLike, theta: Floats) -> Floats:
         """As served, [n, K]."""
         return softmax.probabilities(softmax.scores(np.asarray(self.features(x), dtype=np.float32), theta))
+
+
+def looked_up(texts: int, dimension: int, labeled: Ints, largest: int = LARGEST_LOOK_UP) -> Ints:
+    """Positions of the pool's ``texts`` that are looked up: all, or the labeled ones and as many others, evenly spread, as fit
+    into ``largest`` numbers: what is compared with every text must stay within reach of the caches."""
+    most = max(largest // dimension, 1)
+    if texts <= most:
+        return np.arange(texts)
+    rest = np.setdiff1d(np.arange(texts), labeled)
+    room = max(most - len(labeled), 0)
+    spread = rest[np.linspace(0, len(rest) - 1, num=min(room, len(rest)), dtype=np.int64)]
+    return np.sort(np.concatenate([np.unique(labeled), spread]))
 
 
 def _held_out(expert: Expert, known: Known, folds: Ints) -> list[Floats]:

@@ -114,6 +114,11 @@ def test_a_saved_head_comes_back_as_it_was(found: NeighbourScores | None) -> Non
     assert np.array_equal(again.scores(unit(5, 12, 1)), head.scores(unit(5, 12, 1)))
 
 
+def test_the_pool_lies_in_the_graph_once_and_in_halves() -> None:
+    with_pool = head_graph(FeatureMap(64), looked_up(3000, 64, 3))
+    assert len(with_pool) - len(head_graph(FeatureMap(64))) < 3000 * (64 + 2 * 3) * 2 + 5_000
+
+
 def test_a_pool_that_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match="no look-up"):
         NeighbourScores(np.zeros((3, 2), np.float16), np.zeros((3, 2), np.float16), np.zeros((2, 2), np.float16), 0.0)

@@ -11,7 +11,7 @@ from learning.core.heads.experts import EXPERTS, Known
 from learning.core.heads.features import FeatureMap
 from learning.core.heads.graph import Pool
 from learning.core.heads.softmax import Rows, probabilities, scores
-from learning.core.heads.stack import StackedHead, Student, best_regularisation
+from learning.core.heads.stack import StackedHead, Student, best_regularisation, looked_up
 
 K, D = 12, 24
 
@@ -140,6 +140,15 @@ def test_it_looks_nothing_up_where_no_expert_asks_neighbours():
     stack = alone.fit(np.arange(60), y[:60])
     assert stack.served.neighbours is None
     assert np.allclose(probabilities(stack.served.scores(x[:900])), stack.beliefs, atol=1e-4)
+
+
+def test_a_pool_too_large_to_look_up_keeps_its_labels_and_a_spread_of_the_rest():
+    kept = looked_up(1000, 10, np.array([5, 900, 901]), largest=2000)
+    assert len(kept) == 200
+    assert {5, 900, 901} <= set(kept.tolist())
+    assert np.diff(kept).max() <= 7
+    assert np.array_equal(looked_up(200, 10, np.array([5]), largest=2000), np.arange(200))
+    assert np.array_equal(looked_up(50, 10, np.arange(40), largest=20), np.arange(40))
 
 
 def test_choices_are_reused_until_labels_have_doubled():
