@@ -55,7 +55,7 @@ class KCenter:
 def far_and_unsure(state: SelectionState, n: int, unsure: Floats, alpha: float, kind: str) -> Picks:
     problem = distance_problem(state, unsure, alpha)
     chosen, scores, _ = lazy_greedy(problem, n)
-    cosines = [1.0 - d for d in _distances(state, chosen)]
+    cosines = [1.0 - d for d in distances(state, chosen)]
     return Picks(chosen, scores, reasons_for(state, chosen, kind, scores, distance=[1.0 - c for c in cosines]))
 
 
@@ -86,7 +86,7 @@ def _at_least(state: SelectionState, covered: Floats) -> Floats:
     return cosines
 
 
-def _distances(state: SelectionState, chosen: Ints) -> list[float]:
+def distances(state: SelectionState, chosen: Ints) -> list[float]:
     """Cosine distance of each pick to the nearest covered item or earlier pick; 2 where there is none."""
     x = rows_of(state.pool, chosen)
     covered = np.concatenate([np.asarray(state.labeled, dtype=np.float32), x])

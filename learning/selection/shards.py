@@ -50,9 +50,12 @@ class Reduced:
     exact: int
 
 
-def shard_candidates(state: SelectionState, n: int, *, alpha: float = 0.5, measure: str = "entropy") -> Candidates:
-    """The part of one shard in a batch of ``n`` by U + α·D."""
-    unsure, nearest, at = uncertainties(state, measure), state.nearest(), state.open
+def shard_candidates(
+    state: SelectionState, n: int, *, alpha: float = 0.5, measure: str = "entropy", unsure: Floats | None = None
+) -> Candidates:
+    """The part of one shard in a batch of ``n`` by U + α·D; ``unsure`` [N] stands for the measure (k-center: zeros)."""
+    unsure = uncertainties(state, measure) if unsure is None else unsure
+    nearest, at = state.nearest(), state.open
     score = unsure + np.float32(alpha) * half_distance(nearest)
     chosen = best_first(score, state.ids, at, KEEP * n)
     behind = np.setdiff1d(at, chosen, assume_unique=True)

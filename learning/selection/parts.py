@@ -1,0 +1,210 @@
+"""Any strategy over a pool in shards: what a shard sends, and what the reducer makes of all of it.
+
+    part = part_of(state, strategy, 150, seed)            # on each shard; `packed` and `unpacked` carry it as bytes
+    chosen = reduce_parts(parts, strategy, 150, seed, labeled, look)
+
+| strategy | a shard sends | the picks are |
+|---|---|---|
+| herding | its part of the drawn sample | those of one machine |
+| MSAL, k-center | candidates with their bounds | those of one machine, the first `Chosen.exact` of them |
+| margin, entropy, least confidence, random | its best | those of one machine |
+| all others | its part of the drawn sample | those of the strategy over the sample |
+
+A part holds ids and numbers, no vectors: the reducer has those of the few thousand candidates looked up (``look``). Besides, each
+shard sends its least certain items, which follow the picks in the queue.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learning.selection.digest import Digest, digest_of, draw_keys, merged
+from learning.selection.herding import Herding, bandwidth_of, cover
+from learning.selection.informative import Uncertain, Uniform
+from learning.selection.msal import KCenter, Msal, distances
+from learning.selection.picks import Strategy, best_first, reasons_for
+from learning.selection.reasons import Reason
+from learning.selection.shards import Candidates, reduce_candidates, shard_candidates
+from learning.selection.state import Floats, Ints, SelectionState
+from learning.selection.typiclust import TypiClust
+from learning.selection.uncertainty import uncertainties
+
+SAMPLE = Herding.sample
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """``material`` is what the strategy asks for; ``ids`` and ``margin`` [m] are the least certain items, ``total`` counts all."""
+
+    material: Arrays
+    ids: Ints
+    margin: Floats
+    total: int
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Rows ``x`` [m, d] of candidates and the head's beliefs about them [m, C] (None: there is no head)."""
+
+    x: Floats
+    probabilities: npt.NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Ids in the order of picking, why, and how many of the first are proven to be those of one machine."""
+
+    ids: Ints
+    reasons: list[Reason]
+    exact: int
+
+
+Look = Callable[[Ints], Looked]
+
+
+def part_of(state: SelectionState, strategy: Strategy, n: int, seed: int, keep: int) -> Part:
+    """What one shard sends for a batch of ``n``, and its ``keep`` least certain items. ``state`` needs ``uncertainty`` or
+    ``probabilities``; every shard gets the same ``seed``."""
+    unsure = uncertainties(state, "margin")
+    least = best_first(unsure, state.ids, state.open, keep)
+    return Part(_material(state, strategy, n, seed), state.ids[least], unsure[least], len(state.open))
+
+
+def reduce_parts(
+    parts: Sequence[Part], strategy: Strategy, n: int, seed: int, labeled: tuple[Floats, Ints, Ints], look: Look
+) -> Chosen:
+    """The batch. ``labeled`` are rows [L, d], labels [L] and ids [L] of what is covered."""
+    sent = [p.material for p in parts if p.total]
+    if not sent:
+        return Chosen(np.empty(0, np.int64), [], 0)
+    if isinstance(strategy, Msal | KCenter):
+        return _from_candidates(sent, strategy, n, labeled, look)
+    if isinstance(strategy, Uncertain | Uniform):
+        return _from_best(sent, strategy, n, labeled, look, sum(p.total for p in parts))
+    return _from_digests(sent, strategy, n, seed, labeled, look)
+
+
+def least_certain(parts: Sequence[Part], keep: int) -> Ints:
+    """Ids of the ``keep`` least certain items of all shards, least certain first, ties by the smaller id."""
+    ids, margin = np.concatenate([p.ids for p in parts]), np.concatenate([p.margin for p in parts])
+    return ids[best_first(margin, ids, np.arange(len(ids)), keep)]
+
+
+def packed(part: Part) -> bytes:
+    """A part as bytes."""
+    file = io.BytesIO()
+    named = {f"material_{name}": values for name, values in part.material.items()}
+    np.savez(file, ids=part.ids, margin=part.margin, total=np.asarray(part.total), allow_pickle=False, **named)
+    return file.getvalue()
+
+
+def unpacked(content: bytes) -> Part:
+    """The inverse of `packed`. Raises ValueError or KeyError for bytes that never came from it."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+        material = {name.removeprefix("material_"): kept[name] for name in kept.files if name.startswith("material_")}
+        return Part(material, kept["ids"], kept["margin"], int(kept["total"]))
+
+
+def _material(state: SelectionState, strategy: Strategy, n: int, seed: int) -> Arrays:
+    if isinstance(strategy, Msal):
+        return _candidates(shard_candidates(state, n, alpha=strategy.alpha, measure=strategy.measure))
+    if isinstance(strategy, KCenter):
+        nothing = np.zeros(len(state.pool), np.float32)
+        return _candidates(shard_candidates(state, n, alpha=1.0, unsure=nothing))
+    if isinstance(strategy, Uncertain):
+        scores = uncertainties(state, strategy.measure)
+        best = best_first(scores, state.ids, state.open, n)
+        return {"ids": state.ids[best], "score": scores[best]}
+    if isinstance(strategy, Uniform):
+        keys = -draw_keys(state.ids, np.ones(len(state.ids), np.float32), seed)
+        best = best_first(keys, state.ids, state.open, n)
+        return {"ids": state.ids[best], "score": keys[best]}
+    return _digest(digest_of(state, _weight(state, strategy), _sample(strategy), seed, drawn=True))
+
+
+def _sample(strategy: Strategy) -> int:
+    return strategy.sample if isinstance(strategy, Herding) else SAMPLE
+
+
+def _weight(state: SelectionState, strategy: Strategy) -> Floats:
+    """By what the sample is drawn: uncertainty, but for whoever asks what is typical, all alike."""
+    if isinstance(strategy, TypiClust):
+        return np.ones(len(state.pool), np.float32)
+    return uncertainties(state, strategy.measure if isinstance(strategy, Herding) else "margin")
+
+
+def _candidates(sent: Candidates) -> Arrays:
+    return {"ids": sent.ids, "base": sent.base, "nearest": sent.nearest, "bound": np.asarray(sent.bound, np.float64)}
+
+
+def _digest(sent: Digest) -> Arrays:
+    return {"ids": sent.ids, "nearest": sent.nearest, "key": sent.key, "total": np.asarray(sent.total, np.int64)}
+
+
+def _from_candidates(
+    sent: Sequence[Arrays], strategy: Msal | KCenter, n: int, labeled: tuple[Floats, Ints, Ints], look: Look
+) -> Chosen:
+    looked = look(np.concatenate([m["ids"] for m in sent]))
+    ends = np.cumsum([len(m["ids"]) for m in sent])
+    shards = [
+        Candidates(x, m["ids"], m["base"], m["nearest"], float(m["bound"]))
+        for x, m in zip(np.split(looked.x, ends[:-1]), sent, strict=True)
+    ]
+    alpha = strategy.alpha if isinstance(strategy, Msal) else 1.0
+    reduced = reduce_candidates(shards, n, alpha=alpha)
+    state = _state_of(reduced.ids, look(reduced.ids), labeled)
+    at = np.arange(len(reduced.ids))
+    kind = "uncertain" if isinstance(strategy, Msal) else "far"
+    reasons = reasons_for(state, at, kind, reduced.scores, distance=distances(state, at))
+    return Chosen(reduced.ids, reasons, reduced.exact)
+
+
+def _from_best(
+    sent: Sequence[Arrays], strategy: Uncertain | Uniform, n: int, labeled: tuple[Floats, Ints, Ints], look: Look, total: int
+) -> Chosen:
+    ids, scores = np.concatenate([m["ids"] for m in sent]), np.concatenate([m["score"] for m in sent])
+    best = best_first(scores, ids, np.arange(len(ids)), n)
+    state, at = _state_of(ids[best], look(ids[best]), labeled), np.arange(len(best))
+    if isinstance(strategy, Uniform):
+        share = [len(best) / total] * len(best)
+        reasons = reasons_for(state, at, "random", np.zeros(len(best)), propensity=share)
+    else:
+        reasons = reasons_for(state, at, "uncertain", scores[best])
+    return Chosen(ids[best], reasons, len(best))
+
+
+def _from_digests(
+    sent: Sequence[Arrays], strategy: Strategy, n: int, seed: int, labeled: tuple[Floats, Ints, Ints], look: Look
+) -> Chosen:
+    digest = merged([_undigested(m) for m in sent], _sample(strategy))
+    looked = look(digest.ids)
+    digest = Digest(
+        np.arange(len(digest.ids)), digest.ids, looked.x, digest.nearest, digest.open, digest.weight, digest.key, digest.total
+    )  # fmt: skip
+    state = _state_of(digest.ids, looked, labeled)
+    if isinstance(strategy, Herding):
+        chosen, gains = cover(digest, n, bandwidth_of(labeled[0], digest, n))
+        reasons = reasons_for(state, chosen, "represents", gains, similar=digest.crowd(chosen))
+        return Chosen(digest.ids[chosen], reasons, len(chosen))
+    picks = strategy.select(state, n, np.random.default_rng(seed))
+    return Chosen(digest.ids[picks.indices], picks.reasons, 0)
+
+
+def _undigested(sent: Arrays) -> Digest:
+    """A digest of which the rows are looked up later."""
+    m = len(sent["ids"])
+    return Digest(
+        np.full(m, -1), sent["ids"], np.zeros((m, 0), np.float32), sent["nearest"], np.ones(m, bool),
+        np.ones(m, np.float32), sent["key"], int(sent["total"]),
+    )  # fmt: skip
+
+
+def _state_of(ids: Ints, looked: Looked, labeled: tuple[Floats, Ints, Ints]) -> SelectionState:
+    return SelectionState(looked.x, ids, *labeled, probabilities=looked.probabilities)

@@ -1,0 +1,102 @@
+"""Every strategy over a pool in shards, as bytes between them, against the same strategy on one machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learning.selection import STRATEGIES, SelectionState, get
+from learning.selection.herding import Herding
+from learning.selection.parts import Chosen, Looked, Part, least_certain, packed, part_of, reduce_parts, unpacked
+from learning.selection.picks import Strategy, best_first
+from learning.selection.uncertainty import uncertainties
+from tests.learning.selection.test_shards import split
+from tests.learning.selection.worlds import world
+
+SEED = 11
+
+
+def over_shards(state: SelectionState, strategy: Strategy, n: int, parts: int) -> tuple[Chosen, list[Part]]:
+    at = {int(i): k for k, i in enumerate(state.ids)}
+
+    def look(ids: np.ndarray) -> Looked:
+        rows = [at[int(i)] for i in ids]
+        return Looked(state.pool[rows], state.probabilities[rows])
+
+    sent = [unpacked(packed(part_of(s, strategy, n, SEED, 40))) for s in split(state, parts)]
+    covered = (np.asarray(state.labeled), state.labels, state.labeled_ids)
+    return reduce_parts(sent, strategy, n, SEED, covered, look), sent
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_picks_open_items_once_and_says_why(name):
+    state = world(3, n=400)
+    chosen, _ = over_shards(state, get(name), 20, 4)
+    assert len(chosen.ids) == len(set(chosen.ids.tolist())) == len(chosen.reasons) == 20
+    assert set(chosen.ids.tolist()) <= set(state.ids[state.open].tolist())
+    assert all(reason.in_words([f"c{k}" for k in range(6)]) for reason in chosen.reasons)
+
+
+@pytest.mark.parametrize("name", ["margin", "entropy", "least_confidence"])
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 5))
+def test_the_least_certain_of_all_shards_are_those_of_one_machine(name, seed, parts):
+    state = world(seed, n=300)
+    whole = state.ids[get(name).select(state, 25, np.random.default_rng(0)).indices]
+    chosen, _ = over_shards(state, get(name), 25, parts)
+    assert (chosen.ids.tolist(), chosen.exact) == (whole.tolist(), 25)
+
+
+@pytest.mark.parametrize("name", ["msal", "k_center"])
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 5))
+def test_distance_strategies_are_exact_as_far_as_they_say(name, seed, parts):
+    state = world(seed, n=400)
+    whole = state.ids[get(name).select(state, 12, np.random.default_rng(0)).indices]
+    chosen, _ = over_shards(state, get(name), 12, parts)
+    assert chosen.exact >= 1
+    assert chosen.ids[: chosen.exact].tolist() == whole[: chosen.exact].tolist()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 5))
+def test_the_sample_of_herding_does_not_depend_on_how_the_pool_is_cut(seed, parts):
+    state, strategy = world(seed, n=400), Herding(exact_up_to=0, sample=120)
+    one, _ = over_shards(state, strategy, 15, 1)
+    several, _ = over_shards(state, strategy, 15, parts)
+    assert several.ids.tolist() == one.ids.tolist()
+    assert [r.similar for r in several.reasons] == [r.similar for r in one.reasons]
+
+
+def test_a_random_batch_does_not_depend_on_how_the_pool_is_cut_and_knows_its_chance():
+    state = world(5, n=300)
+    one, several = (over_shards(state, get("random"), 30, parts)[0] for parts in (1, 4))
+    assert one.ids.tolist() == several.ids.tolist()
+    assert {r.propensity for r in several.reasons} == {30 / len(state.open)}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 5))
+def test_what_follows_the_picks_are_the_least_certain_of_the_whole_pool(seed, parts):
+    state = world(seed, n=200)
+    _, sent = over_shards(state, get("default"), 5, parts)
+    expected = state.ids[best_first(uncertainties(state, "margin"), state.ids, state.open, 40)]
+    assert least_certain(sent, 40).tolist() == expected.tolist()
+
+
+def test_shards_without_an_open_item_give_an_empty_batch():
+    state = world(1, n=50)
+    nothing = SelectionState(
+        state.pool, state.ids, state.labeled, state.labels, state.labeled_ids,
+        available=np.zeros(50, bool), probabilities=state.probabilities,
+    )  # fmt: skip
+    for name in STRATEGIES:
+        chosen, sent = over_shards(nothing, get(name), 5, 2)
+        assert (len(chosen.ids), chosen.exact, len(least_certain(sent, 10))) == (0, 0, 0)
+
+
+def test_bytes_that_are_no_part_are_refused():
+    with pytest.raises(ValueError):
+        unpacked(b"something else")
