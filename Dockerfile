@@ -27,7 +27,7 @@ WORKDIR /opt/enso
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
     MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=262144 MALLOC_TRIM_THRESHOLD_=262144 \
-    ENSO_HOME=/opt/enso/home ENSO_ENCODERS=/opt/enso/encoders ENSO_ARTIFACTS=/var/lib/enso/artifacts ENSO_METRICS_DIR=/tmp/metrics
+    ENSO_HOME=/opt/enso/home ENSO_ENCODERS=/opt/enso/encoders ENSO_ARTIFACTS=/var/lib/enso/artifacts ENSO_METRICS_DIR=/tmp/metrics ENSO_POOLS=/tmp/pools
 USER enso
 VOLUME /var/lib/enso
 EXPOSE 8000

@@ -77,6 +77,11 @@ app.conf.beat_schedule = {
         "schedule": 20.0,
         "options": {"expires": 40},
     },
+    "look after selections": {
+        "task": "learning.schedule_selections",
+        "schedule": 20.0,
+        "options": {"expires": 40},
+    },
     "mirror runs to MLflow": {"task": "learning.schedule_mirrors", "schedule": 300.0, "options": {"expires": 600}},
     "find topics every night": {"task": "learning.schedule_topics", "schedule": 300.0, "options": {"expires": 600}},
 }

@@ -203,6 +203,8 @@ ENSO_S3_REGION: str = env.str("ENSO_S3_REGION", "us-east-1")
 ENSO_S3_KEY: str = env.str("ENSO_S3_KEY", "")
 ENSO_S3_SECRET: str = env.str("ENSO_S3_SECRET", "")
 ENSO_ENCODERS = Path(env.str("ENSO_ENCODERS", str(HOME / "encoders")))
+# Vectors of the open tasks of large queues, as files (learning/pools.py); a cache of one machine or pod.
+ENSO_POOLS = Path(env.str("ENSO_POOLS", str(HOME / "pools")))
 # The encoder for texts without kana or han; those take the n-gram encoder.
 ENSO_ENCODER = env.str("ENSO_ENCODER", "all-MiniLM-L6-v2-int8")
 ENSO_MODEL_POLL_SECONDS = env.float("ENSO_MODEL_POLL_SECONDS", 1.0)

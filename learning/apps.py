@@ -16,6 +16,7 @@ class LearningConfig(AppConfig):
             mirror_tasks,
             reply_tasks,
             search_tasks,
+            selection_tasks,
             sentiment_tasks,
             tasks,
             topic_tasks,

@@ -21,6 +21,7 @@ from learning.drift_models import (
 from learning.gates.checks import Checks
 from learning.gates.result import DEFAULTS, Thresholds
 from learning.mirror_models import MirroredRun
+from learning.selection_models import Selection, SelectionPart, SelectionState
 from learning.topic_models import Topic, TopicEvent, TopicMember, TopicRun
 
 __all__ = [
@@ -37,6 +38,9 @@ __all__ = [
     "RunState",
     "Search",
     "SearchState",
+    "Selection",
+    "SelectionPart",
+    "SelectionState",
     "Snapshot",
     "Topic",
     "TopicEvent",

@@ -46,7 +46,7 @@ Progress = Callable[[float, str], None]
 
 def train_project(running: jobs.Running) -> dict[str, Any]:
     """Handler of `train` jobs: one run per encoder variant, then the open tasks are scored anew."""
-    from learning.queueing import rescore_tasks
+    from learning.queueing import rescore_tasks, select_if_large
 
     project_id = running.job.project_id
     running.report(0.02, "collecting labels")
@@ -64,7 +64,9 @@ def train_project(running: jobs.Running) -> dict[str, Any]:
     running.report(0.87, "choosing when to hand on")
     calibrate(project_id=project_id)
     running.report(0.9, "scoring open tasks")
-    return {"runs": outcomes, "rescored": rescore_tasks(project_id=project_id)}
+    rescored = rescore_tasks(project_id=project_id)
+    select_if_large(project_id=project_id)
+    return {"runs": outcomes, "rescored": rescored}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feedback import jobs
 from feedback.models import Fold, Project
 from labeling import queue
 from labeling.models import LabelTask, TaskKind, TaskState
@@ -44,9 +45,23 @@ def rescore_tasks(*, project_id: int) -> int:
     return sum(_rank(project, sha, tasks) for sha, tasks in _open_by_encoder(project_id).items())
 
 
+def select_if_large(*, project_id: int) -> bool:
+    """Have the whole queue looked at where `rescore_tasks` has seen only its head and its oldest tasks."""
+    waiting = LabelTask.objects.filter(project_id=project_id, state=TaskState.OPEN, kind=TaskKind.SELECTION)
+    if waiting[: TOP + OLDEST + 1].count() <= TOP + OLDEST:
+        return False
+    jobs.enqueue(kind="select", project_id=project_id)
+    return True
+
+
+def batch_size(project: Project) -> int:
+    """Tasks that a strategy is asked for: as many as trigger the next training, and some to spare."""
+    return max(int(SPARE * project.retrain_after_labels), SMALLEST_BATCH)
+
+
 def _rank(project: Project, encoder_sha: str, tasks: OpenTasks) -> int:
     state, categories = _state(project.pk, encoder_sha, tasks)
-    wanted = max(int(SPARE * project.retrain_after_labels), SMALLEST_BATCH)
+    wanted = batch_size(project)
     # The same queue gives the same picks: the seed is what has been labeled so far.
     rng = np.random.default_rng(len(state.labeled))
     picks = selection.get(project.strategy).select(state, min(wanted, len(tasks.ids)), rng)
@@ -55,7 +70,7 @@ def _rank(project: Project, encoder_sha: str, tasks: OpenTasks) -> int:
     changed = queue.reprioritise(priorities=dict(zip(tasks.ids[order].tolist(), priorities.tolist(), strict=True)))
     queue.explain(
         reasons={
-            int(tasks.ids[i]): _reason(project.strategy, r, categories)
+            int(tasks.ids[i]): in_json(project.strategy, r, categories)
             for i, r in zip(picks.indices, picks.reasons, strict=True)
         }
     )
@@ -89,7 +104,7 @@ def _others(
     return rest[np.argsort(top[:, 1] - top[:, 0], kind="stable")]
 
 
-def _reason(strategy: str, reason: selection.Reason, categories: tuple[str, ...]) -> dict[str, Any]:
+def in_json(strategy: str, reason: selection.Reason, categories: tuple[str, ...]) -> dict[str, Any]:
     """The pick's ground as the task keeps it: categories by key, since positions change with the model."""
     said = reason.as_json()
     between = [{"category": categories[c], "share": round(p, 3)} for c, p in said.pop("split")]

@@ -85,6 +85,7 @@ def _shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _artifacts(settings: Any, _shelf: Path) -> None:
     settings.ENSO_ARTIFACTS = _shelf / uuid.uuid4().hex  # pytest's own numbered folders count the others each time
     settings.ENSO_ARTIFACTS.mkdir()
+    settings.ENSO_POOLS = settings.ENSO_ARTIFACTS / "pools"
     settings.ENSO_REQUEST_LOG = False  # a thread of its own would look into other tests' databases
     settings.ENSO_MODEL_POLL_SECONDS = 0  # and so would the one that looks for models
 

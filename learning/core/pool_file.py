@@ -41,7 +41,7 @@ class Segment:
     """Rows [n, ``dimension``] float16 with their ids [n] int64, unique, in no order. Made by `opened`."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        self._folder, self._dimension = folder, dimension
+        self.folder, self._dimension = folder, dimension
         self.ids: Ints = self._read_ids()
 
     @property
@@ -49,7 +49,7 @@ class Segment:
         """The rows, mapped read-only; take them anew after `align`."""
         if not len(self.ids):
             return np.zeros((0, self._dimension), np.float16)
-        return np.memmap(self._folder / VECTORS, np.float16, mode="r", shape=(len(self.ids), self._dimension))
+        return np.memmap(self.folder / VECTORS, np.float16, mode="r", shape=(len(self.ids), self._dimension))
 
     def align(self, wanted: Ints, fetch: Fetch | None = None) -> Change:
         """Hold the rows of ``wanted`` and no others. ``fetch`` is asked for those that are missing and gives them in batches
@@ -73,20 +73,20 @@ class Segment:
             return
         holes, last = np.flatnonzero(~stays[:kept]), kept + np.flatnonzero(stays[kept:])
         if kept:
-            rows = np.memmap(self._folder / VECTORS, np.float16, mode="r+", shape=(len(self.ids), self._dimension))
+            rows = np.memmap(self.folder / VECTORS, np.float16, mode="r+", shape=(len(self.ids), self._dimension))
             rows[holes] = rows[last]
             rows.flush()
             del rows
         self.ids[holes] = self.ids[last]
         self.ids = self.ids[:kept].copy()
-        os.truncate(self._folder / VECTORS, kept * self._row_bytes)
+        os.truncate(self.folder / VECTORS, kept * self._row_bytes)
 
     def _append(self, ids: Ints, x: Halves, missing: Ints) -> int:
         if x.shape != (len(ids), self._dimension):
             raise ValueError(f"{len(ids)} vectors of {self._dimension} numbers were expected, not {x.shape}")
         if not np.isin(ids, missing).all() or np.isin(ids, self.ids).any() or len(np.unique(ids)) < len(ids):
             raise ValueError("a vector came that was not asked for, or twice")
-        with (self._folder / VECTORS).open("ab") as file:
+        with (self.folder / VECTORS).open("ab") as file:
             file.write(np.ascontiguousarray(x, np.float16).tobytes())
         self.ids = np.concatenate([self.ids, ids.astype(np.int64)])
         return len(ids)
@@ -94,28 +94,28 @@ class Segment:
     @contextmanager
     def _unfinished(self) -> Iterator[None]:
         """The mark is on disk before the first change and goes after the last: what lies between is not believed."""
-        mark = self._folder / UNFINISHED
+        mark = self.folder / UNFINISHED
         _to_disk(mark, b"")
         yield
-        with (self._folder / VECTORS).open("ab") as file:
+        with (self.folder / VECTORS).open("ab") as file:
             os.fsync(file.fileno())
         mark.unlink()
 
     def _read_ids(self) -> Ints:
         """What the file holds; begun anew where it was left half written or does not fit its ids."""
         try:
-            ids = np.load(self._folder / IDS, allow_pickle=False).astype(np.int64)
-            size = (self._folder / VECTORS).stat().st_size
+            ids: Ints = np.load(self.folder / IDS, allow_pickle=False).astype(np.int64)
+            size = (self.folder / VECTORS).stat().st_size
         except (OSError, ValueError):
             ids, size = np.empty(0, np.int64), -1
-        if (self._folder / UNFINISHED).exists() or size != len(ids) * self._row_bytes:
+        if (self.folder / UNFINISHED).exists() or size != len(ids) * self._row_bytes:
             for name in (VECTORS, IDS, UNFINISHED):
-                (self._folder / name).unlink(missing_ok=True)
+                (self.folder / name).unlink(missing_ok=True)
             return np.empty(0, np.int64)
         return ids
 
     def _write_ids(self) -> None:
-        with (self._folder / IDS).open("wb") as file:
+        with (self.folder / IDS).open("wb") as file:
             np.save(file, self.ids)
             file.flush()
             os.fsync(file.fileno())
@@ -132,6 +132,16 @@ def opened(folder: Path, dimension: int) -> Iterator[Segment]:
     with _locked(folder):
         folder.mkdir(exist_ok=True, mode=0o700)
         yield Segment(folder, dimension)
+
+
+def width_of(folder: Path) -> int:
+    """Dimensions of the vectors in a segment; 1 where it holds none, or nothing that fits together."""
+    try:
+        count = len(np.load(folder / IDS, allow_pickle=False))
+        size = (folder / VECTORS).stat().st_size
+    except (OSError, ValueError):
+        return 1
+    return size // (2 * count) if count and size % (2 * count) == 0 else 1
 
 
 def delete(folder: Path) -> None:

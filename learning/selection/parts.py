@@ -5,7 +5,7 @@
 
 | strategy | a shard sends | the picks are |
 |---|---|---|
-| herding | its part of the drawn sample | those of one machine |
+| herding | its part of the drawn sample, or all (`whole`) | those of one machine |
 | MSAL, k-center | candidates with their bounds | those of one machine, the first `Chosen.exact` of them |
 | margin, entropy, least confidence, random | its best | those of one machine |
 | all others | its part of the drawn sample | those of the strategy over the sample |
@@ -69,12 +69,29 @@ class Chosen:
 Look = Callable[[Ints], Looked]
 
 
-def part_of(state: SelectionState, strategy: Strategy, n: int, seed: int, keep: int) -> Part:
+def part_of(
+    state: SelectionState, strategy: Strategy, n: int, seed: int, keep: int, *, whole: bool = False
+) -> Part:
     """What one shard sends for a batch of ``n``, and its ``keep`` least certain items. ``state`` needs ``uncertainty`` or
-    ``probabilities``; every shard gets the same ``seed``."""
+    ``probabilities``; every shard gets the same ``seed``. ``whole``: herding is to look at all that there is, no sample."""
     unsure = uncertainties(state, "margin")
     least = best_first(unsure, state.ids, state.open, keep)
+    if whole and isinstance(strategy, Herding):
+        everything = digest_of(state, uncertainties(state, strategy.measure), len(state.pool), seed)
+        return Part(_digest(everything), state.ids[least], unsure[least], len(state.open))
     return Part(_material(state, strategy, n, seed), state.ids[least], unsure[least], len(state.open))
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """One part that says what these say together. Raises ValueError for none."""
+    if not parts:
+        raise ValueError("there is nothing to join")
+    how: dict[str, Callable[[Any], Any]] = {"bound": np.max, "total": np.sum}
+    material = {
+        name: np.asarray(how.get(name, np.concatenate)([p.material[name] for p in parts])) for name in parts[0].material
+    }
+    ids, margin = np.concatenate([p.ids for p in parts]), np.concatenate([p.margin for p in parts])
+    return Part(material, ids, margin, sum(p.total for p in parts))
 
 
 def reduce_parts(
@@ -145,7 +162,10 @@ def _candidates(sent: Candidates) -> Arrays:
 
 
 def _digest(sent: Digest) -> Arrays:
-    return {"ids": sent.ids, "nearest": sent.nearest, "key": sent.key, "total": np.asarray(sent.total, np.int64)}
+    return {
+        "ids": sent.ids, "nearest": sent.nearest, "key": sent.key, "open": sent.open, "weight": sent.weight,
+        "total": np.asarray(sent.total, np.int64),
+    }  # fmt: skip
 
 
 def _from_candidates(
@@ -201,8 +221,8 @@ def _undigested(sent: Arrays) -> Digest:
     """A digest of which the rows are looked up later."""
     m = len(sent["ids"])
     return Digest(
-        np.full(m, -1), sent["ids"], np.zeros((m, 0), np.float32), sent["nearest"], np.ones(m, bool),
-        np.ones(m, np.float32), sent["key"], int(sent["total"]),
+        np.full(m, -1), sent["ids"], np.zeros((m, 0), np.float32), sent["nearest"], sent["open"], sent["weight"],
+        sent["key"], int(sent["total"]),
     )  # fmt: skip
 
 

@@ -74,6 +74,20 @@ class NearestCache:
         self._similarity: Floats = np.empty(0, dtype=np.float32)
         self._owner: Ints = np.empty(0, dtype=np.int64)
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> NearestCache:
+        """What `arrays` gave. Raises KeyError or ValueError for anything else."""
+        cache = cls()
+        cache._ids, cache._covered, cache._owner = (arrays[k].astype(np.int64) for k in ("ids", "covered", "owner"))
+        cache._similarity = arrays["similarity"].astype(np.float32)
+        if not len(cache._ids) == len(cache._owner) == len(cache._similarity):
+            raise ValueError("the arrays of the cache do not fit together")
+        return cache
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What the cache knows, to be kept: ids and cosines, no vectors."""
+        return {"ids": self._ids, "covered": self._covered, "owner": self._owner, "similarity": self._similarity}
+
     def behind(self, state: SelectionState) -> int:
         """How many covered items the next `similarities` has to take in; what it costs grows with it."""
         return int((~np.isin(state.labeled_ids, self._covered)).sum()) if len(self._ids) else len(state.labeled_ids)

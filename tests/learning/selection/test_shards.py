@@ -21,7 +21,7 @@ def split(state: SelectionState, parts: int) -> list[SelectionState]:
             state.labeled,
             state.labels,
             state.labeled_ids,
-            available=state.available[i::parts],
+            available=None if state.available is None else state.available[i::parts],
             probabilities=state.probabilities[i::parts],
         )
         for i in range(parts)

@@ -1,0 +1,265 @@
+"""Picking from a project's whole queue: parts that look at segments of the pool, and one that picks from what they sent.
+
+It is a chord whose counter lies in PostgreSQL (docs/decisions/0068): whoever tells the last part asks for the picker in the same
+transaction, so that no part is forgotten and none counted twice, whichever worker is killed and whether or not Redis forgets. A
+part is a job like any other: it shows how far it is, can be cancelled, and is run again where its worker died.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from django.db.models import Sum
+from django.db.models.functions import Now
+from numpy.typing import NDArray
+
+from feedback import jobs
+from feedback.models import Job, Project
+from labeling import queue
+from learning import pools, selection
+from learning.core.pool_file import Segment
+from learning.datasets import collect
+from learning.models import Selection, SelectionPart, SelectionState
+from learning.queueing import TOP, batch_size, in_json
+from learning.selection.herding import Herding
+from learning.selection.parts import Chosen, Looked, Part, joined, least_certain, packed, part_of, reduce_parts, unpacked
+from learning.selection.picks import Strategy
+from learning.selection.state import Floats, Ints, blocks, rows_of
+from learning.selection.uncertainty import MEASURES
+from serving.encoder import Encoder
+from serving.engine import ServedHead
+from serving.served import served
+
+PART = 50_000  # tasks that one part looks at, and a segment's more
+WRITTEN = 2_000  # priorities between two reports
+LOW_63_BITS = 2**63 - 1
+
+
+def begin(*, project_id: int) -> list[Selection]:
+    """Ask for a batch from every encoder variant's open tasks, one selection each. One that still runs is cancelled: since it
+    began, something has changed."""
+    project = Project.objects.get(pk=project_id)
+    pools.forget_closed(project_id=project_id)
+    return [_begin(project, sha, counts) for sha, counts in pools.spread(project_id=project_id).items()]
+
+
+def _begin(project: Project, encoder_sha: str, counts: dict[int, int]) -> Selection:
+    for running in Selection.objects.filter(project=project, encoder_sha=encoder_sha, state=SelectionState.RUNNING):
+        cancel(running.pk, "a newer one has begun")
+    ids = pools.open_ids(project_id=project.pk, encoder_sha=encoder_sha, number=max(counts))
+    with transaction.atomic():
+        found = Selection.objects.create(
+            project=project, encoder_sha=encoder_sha, strategy=project.strategy, wanted=batch_size(project),
+            items=sum(counts.values()), last_task=int(ids.max(initial=0)),
+            seed=len(collect(project_id=project.pk, encoder_sha=encoder_sha).rows),
+        )  # fmt: skip
+        for number, segments in enumerate(grouped(counts)):
+            part = SelectionPart.objects.create(selection=found, number=number, segments=segments)
+            job = jobs.enqueue(kind="select_part", project_id=project.pk, params={"part": part.pk}, exclusive=False)
+            SelectionPart.objects.filter(pk=part.pk).update(job=job)
+    return found
+
+
+def grouped(counts: dict[int, int]) -> list[list[int]]:
+    """Neighbouring segments, in groups that hold about `PART` tasks.
+
+    >>> grouped({0: 30_000, 1: 30_000, 5: 10, 9: 60_000})
+    [[0, 1], [5, 9]]
+    """
+    groups: list[list[int]] = [[]]
+    held = 0
+    for number, count in sorted(counts.items()):
+        if held >= PART:
+            groups.append([])
+            held = 0
+        groups[-1].append(number)
+        held += count
+    return groups
+
+
+def look(running: jobs.Running) -> dict[str, Any]:
+    """Handler of `select_part` jobs. One that was told already, or whose selection has ended, does nothing."""
+    part = SelectionPart.objects.select_related("selection__project").get(pk=running.job.params["part"])
+    if part.found is not None or part.selection.state != SelectionState.RUNNING:
+        return {"part": part.pk, "selection": part.selection.state}
+    view = View.of(part.selection)
+    sent: list[Part] = []
+    for n, number in enumerate(part.segments):
+
+        def report(share: float, n: int = n) -> None:
+            running.report((n + share) / len(part.segments), f"selection {part.selection_id}, segment {n + 1}")
+
+        sent.append(view.part_of_segment(number, report))
+    whole = joined(sent)
+    with transaction.atomic():
+        running.hold()
+        _tell(part, packed(whole), whole.total)
+    return {"part": part.pk, "items": whole.total}
+
+
+def _tell(part: SelectionPart, content: bytes, items: int) -> None:
+    """Once; whoever tells the last part asks for the picker."""
+    found = Selection.objects.select_for_update().get(pk=part.selection_id)
+    if found.state != SelectionState.RUNNING:
+        return
+    if not SelectionPart.objects.filter(pk=part.pk, found=None).update(found=content, items=items):
+        return
+    if not found.parts.filter(found=None).exists():
+        picker = jobs.enqueue(
+            kind="select_pick", project_id=found.project_id, params={"selection": found.pk}, exclusive=False
+        )
+        Selection.objects.filter(pk=found.pk).update(picker=picker)
+
+
+def pick(running: jobs.Running) -> dict[str, Any]:
+    """Handler of `select_pick` jobs: the batch comes first, then the least certain others; what neither has falls back.
+
+    Written in small transactions, each of which may be repeated: a picker that was killed begins again and changes what is left.
+    """
+    found = Selection.objects.select_related("project").get(pk=running.job.params["selection"])
+    if found.state != SelectionState.RUNNING:
+        return {"selection": found.state}
+    running.report(0.05, "picking")
+    view = View.of(found)
+    parts = [unpacked(bytes(p.found)) for p in found.parts.order_by("number") if p.found is not None]
+    chosen = reduce_parts(parts, view.strategy, found.wanted, found.seed, view.covered, view.look)
+    order = _followed_by(chosen.ids, least_certain(parts, TOP))
+    running.report(0.5, "writing the order of the queue")
+    moved = _write(running, found, order, chosen, view)
+    result = {
+        "picked": len(chosen.ids), "exact": chosen.exact, "moved": moved,
+        "looked_at": found.parts.aggregate(n=Sum("items"))["n"],
+    }  # fmt: skip
+    with transaction.atomic():
+        running.hold()
+        _end(found, SelectionState.DONE, result=result)
+    return {"selection": found.pk, **result}
+
+
+def _followed_by(first: Ints, others: Ints) -> Ints:
+    """At most `TOP` in all, or as many as are first."""
+    rest = others[~np.isin(others, first)]
+    return np.concatenate([first, rest[: max(TOP - len(first), 0)]])
+
+
+def _write(running: jobs.Running, found: Selection, order: Ints, chosen: Chosen, view: View) -> int:
+    """Priorities in (0, 1] for the order, 0 for whatever else the pool held; returns how many changed."""
+    values = 1.0 - np.arange(len(order)) / max(len(order), 1)
+    raised = pools.open_ids(project_id=found.project_id, encoder_sha=found.encoder_sha, raised=True)
+    behind = np.setdiff1d(raised[raised <= found.last_task], order)
+    ids = np.concatenate([order, behind])
+    values = np.concatenate([values, np.zeros(len(behind))])
+    moved = 0
+    for start in range(0, len(ids), WRITTEN):
+        running.report(0.5 + 0.5 * start / len(ids), "writing the order of the queue")
+        part = slice(start, start + WRITTEN)
+        moved += queue.reprioritise(priorities=dict(zip(ids[part].tolist(), values[part].tolist(), strict=True)))
+    categories = view.head.categories
+    queue.explain(
+        reasons={
+            int(pk): in_json(found.strategy, reason, categories)
+            for pk, reason in zip(chosen.ids, chosen.reasons, strict=True)
+        }
+    )
+    return moved
+
+
+class View:
+    """A selection's project as strategies see it: head, what is covered, and the pool by segment."""
+
+    def __init__(self, found: Selection, head: ServedHead, encoder: Encoder, covered: tuple[Floats, Ints, Ints]) -> None:
+        self._found, self._encoder = found, encoder
+        self.head, self.covered = head, covered
+        self.strategy = strategy_for(found.strategy, found.items)
+
+    @classmethod
+    def of(cls, found: Selection) -> View:
+        served.desk(found.project_id)
+        served.refresh()
+        desk = served.desk(found.project_id)
+        encoder = served.encoder_by_sha(found.encoder_sha)
+        dataset = collect(project_id=found.project_id, encoder_sha=found.encoder_sha)
+        x = dataset.x if len(dataset.rows) else np.zeros((0, encoder.dim), np.float32)
+        names = covered_ids([row.inquiry for row in dataset.rows])
+        covered = (x, dataset.labels(tuple(desk.categories)), names)
+        return cls(found, served.head(desk, encoder), encoder, covered)
+
+    def part_of_segment(self, number: int, report: Any) -> Part:
+        """What a segment sends. Progress is told by block of the head's beliefs, which are nearly all of the time."""
+        found, width = self._found, self._encoder.dim
+        with pools.segment(
+            project_id=found.project_id, encoder_sha=found.encoder_sha, number=number, dimension=width
+        ) as held:
+            cache = pools.nearest_of(held)
+            state = selection.SelectionState(
+                held.vectors, held.ids, *self.covered, uncertainty=self._uncertainty(held, report), cache=cache
+            )
+            part = part_of(state, self.strategy, found.wanted, found.seed, TOP, whole=found.items <= PART)
+            pools.keep_nearest(held, cache)
+        return part
+
+    def _uncertainty(self, held: Segment, report: Any) -> dict[str, Floats]:
+        found = {name: np.empty(len(held.ids), np.float32) for name in MEASURES}
+        for rows in blocks(len(held.ids)):
+            p = self.head.head.predict(_unit(rows_of(held.vectors, rows)))
+            for name, how in MEASURES.items():
+                found[name][rows] = np.clip(how(p), 0.0, 1.0)
+            report(rows.stop / len(held.ids))
+        return found
+
+    def look(self, ids: Ints) -> Looked:
+        """Vectors and beliefs of candidates."""
+        x = pools.vectors(encoder_sha=self._found.encoder_sha, ids=ids, dimension=self._encoder.dim)
+        return Looked(x, self.head.head.predict(_unit(x)) if len(x) else None)
+
+
+def strategy_for(name: str, items: int) -> Strategy:
+    """A project's strategy, for a queue of so many tasks: herding looks at all of a pool that it can look at."""
+    chosen = selection.get(name)
+    if isinstance(chosen, Herding) and items <= min(chosen.exact_up_to, PART):
+        return Herding(measure=chosen.measure, exact_up_to=chosen.exact_up_to, sample=max(items, 1))
+    return chosen
+
+
+def covered_ids(inquiries: Sequence[uuid.UUID]) -> Ints:
+    """A number below 0 for each labeled inquiry, the same every time, so that it names nothing in the pool."""
+    return np.array([-1 - (i.int & LOW_63_BITS) for i in inquiries], dtype=np.int64)
+
+
+def cancel(selection_id: int, why: str = "somebody cancelled it") -> bool:
+    """End a selection: its jobs stop, and the order of the queue stays as far as it was written. False where it has ended."""
+    with transaction.atomic():
+        found = Selection.objects.select_for_update().get(pk=selection_id)
+        if found.state != SelectionState.RUNNING:
+            return False
+        _end(found, SelectionState.CANCELLED, why=why)
+        for job in _jobs_of(found):
+            jobs.cancel(job)
+    return True
+
+
+def look_after() -> int:
+    """End selections one of whose jobs died or was cancelled; returns how many."""
+    lost = list(Selection.lost().distinct())
+    for found in lost:
+        died = Job.objects.filter(pk__in=_jobs_of(found)).exclude(errors=[]).order_by("pk").first()
+        cancel(found.pk, f"a part failed: {died.errors[-1]}"[:500] if died else "a part of it was cancelled")
+    return len(lost)
+
+
+def _jobs_of(found: Selection) -> list[int]:
+    own = found.parts.exclude(job=None).values_list("job_id", flat=True)
+    return [*own, *([found.picker_id] if found.picker_id else [])]
+
+
+def _end(found: Selection, state: SelectionState, **told: Any) -> None:
+    Selection.objects.filter(pk=found.pk, state=SelectionState.RUNNING).update(state=state, finished_at=Now(), **told)
+    found.parts.update(found=None)  # what was sent is of use to nobody any more
+
+
+def _unit(x: NDArray[np.float32]) -> Floats:
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), dtype=np.float32)

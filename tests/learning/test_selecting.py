@@ -1,0 +1,305 @@
+"""The whole queue in parts: the picks are those of one machine, whoever is killed, cancelled or late."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feedback import jobs
+from feedback.models import Fold, Inquiry, Job, JobState, Project
+from feedback.services import NewInquiry, record_inquiry
+from labeling import services
+from labeling.models import LabelTask, TaskKind, TaskState
+from learning import pools, queueing, selecting, selection
+from learning.core.pool_file import UNFINISHED
+from learning.erasure import erase_customer
+from learning.models import Selection, SelectionPart
+from learning.models import SelectionState as State
+from learning.selection_tasks import schedule_selections
+from serving.engine import to_bytes
+from serving.models import Embedding
+from serving.served import served
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TASKS = 120
+
+
+def unit(rng: np.random.Generator) -> np.ndarray:
+    x = rng.standard_normal(384)
+    return (x / np.linalg.norm(x)).astype(np.float32)
+
+
+def add_tasks(project: Project, count: int, *, seed: int = 0, kind: TaskKind = TaskKind.SELECTION) -> list[LabelTask]:
+    rng, sha = np.random.default_rng(seed), served.encoder_for("a")[0].sha256
+    tasks = []
+    for n in range(count):
+        new = NewInquiry(text=f"{kind} {seed} {n}", request_sha=b"0" * 32)
+        inquiry = record_inquiry(
+            project_id=project.pk, app_id=None, new=new, status="waiting", category_id=None, reply_id=None
+        )
+        Embedding.objects.create(inquiry=inquiry, encoder_sha=sha, vector=to_bytes(unit(rng)))
+        chance = 0.5 if kind == TaskKind.AUDIT else None
+        tasks.append(
+            services.open_task(inquiry=inquiry, kind=kind, overlap=1, priority=0.4, reason={}, propensity=chance)
+        )
+    Inquiry.objects.filter(task__in=tasks).update(fold=Fold.TRAIN)
+    return tasks
+
+
+@pytest.fixture
+def queue(desk: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A queue of several segments and parts, though it is short."""
+    monkeypatch.setattr(pools, "SPAN_BITS", 5)
+    monkeypatch.setattr(selecting, "PART", 40)
+    monkeypatch.setattr(selecting, "TOP", 90)
+    Project.objects.filter(pk=desk.pk).update(retrain_after_labels=10, strategy="msal")
+    add_tasks(desk, TASKS)
+    desk.refresh_from_db()
+    return desk
+
+
+def begun(project: Project) -> Selection:
+    (found,) = selecting.begin(project_id=project.pk)
+    return found
+
+
+def run_all(found: Selection) -> Selection:
+    for part in found.parts.order_by("-number"):
+        jobs.run(part.job_id)
+    found.refresh_from_db()
+    if found.picker_id:
+        jobs.run(found.picker_id)
+        found.refresh_from_db()
+    return found
+
+
+def order(project: Project) -> list[int]:
+    own = LabelTask.objects.filter(project=project, kind=TaskKind.SELECTION, priority__gt=0)
+    return list(own.order_by("-priority", "id").values_list("pk", flat=True))
+
+
+def on_one_machine(project: Project, name: str, count: int, seed: int = 0) -> list[int]:
+    ids = pools.open_ids(project_id=project.pk, encoder_sha=served.encoder_for("a")[0].sha256)
+    encoder = served.encoder_for("a")[0]
+    x = pools.vectors(encoder_sha=encoder.sha256, ids=ids, dimension=encoder.dim)
+    head = served.head(served.desk(project.pk), encoder).head
+    nothing = np.zeros((0, encoder.dim), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    unit_rows = x / np.linalg.norm(x, axis=1, keepdims=True)
+    state = selection.SelectionState(x, ids, *nothing, probabilities=head.predict(unit_rows))
+    return ids[selection.get(name).select(state, count, np.random.default_rng(seed)).indices].tolist()
+
+
+@pytest.mark.parametrize("name", ["msal", "herding", "margin"])
+def test_the_picks_of_all_parts_are_those_of_one_machine(
+    queue: Project, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Project.objects.update(strategy=name)
+    if name == "herding":
+        monkeypatch.setattr(selecting, "PART", 200)  # few enough to look at all
+    found = run_all(begun(queue))
+    assert (found.state, found.items, found.result["looked_at"]) == (State.DONE, TASKS, TASKS)
+    assert (found.parts.count() == 1) is (name == "herding")
+    exact = found.result["exact"]
+    assert exact >= 10
+    assert order(queue)[:exact] == on_one_machine(queue, name, 50)[:exact]
+
+
+def test_the_least_certain_follow_and_what_is_neither_falls_back(queue: Project) -> None:
+    found = run_all(begun(queue))
+    ranked = order(queue)
+    assert len(ranked) == 90
+    assert found.result["picked"] == 50
+    expected = [pk for pk in on_one_machine(queue, "margin", TASKS) if pk not in ranked[:50]]
+    assert ranked[50:] == expected[:40]
+    reasons = LabelTask.objects.in_bulk(ranked)
+    assert all(reasons[pk].reason["rule"] == "msal" for pk in ranked[:50])
+    assert all(reasons[pk].reason == {} for pk in ranked[50:])
+
+
+def test_audits_other_folds_and_whatever_comes_later_keep_their_place(queue: Project) -> None:
+    audits = add_tasks(queue, 3, seed=1, kind=TaskKind.AUDIT)
+    (held_out, *_) = add_tasks(queue, 1, seed=2)
+    Inquiry.objects.filter(pk=held_out.inquiry_id).update(fold=Fold.TEST)
+    found = begun(queue)
+    for part in found.parts.all():
+        jobs.run(part.job_id)
+    late = add_tasks(queue, 2, seed=3)
+    run_all(found)
+    for task in (*audits, held_out, *late):
+        assert LabelTask.objects.get(pk=task.pk).priority == 0.4
+
+
+def test_a_selection_that_is_made_again_over_the_same_queue_changes_nothing(queue: Project) -> None:
+    run_all(begun(queue))
+    before = order(queue)
+    found = run_all(begun(queue))
+    assert (order(queue), found.result["moved"]) == (before, 0)
+
+
+def test_a_part_that_is_told_twice_counts_once_and_asks_for_one_picker(queue: Project) -> None:
+    found = begun(queue)
+    parts = list(found.parts.order_by("number"))
+    for part in (*parts, parts[0]):
+        Job.objects.filter(pk=part.job_id).update(state=JobState.FAILED)  # its message comes again
+        jobs.run(part.job_id)
+    assert Job.objects.filter(kind="select_pick").count() == 1
+    assert SelectionPart.objects.filter(found=None).count() == 0
+
+
+def test_nobody_picks_before_all_have_told(queue: Project) -> None:
+    found = begun(queue)
+    for part in found.parts.order_by("number")[1:]:
+        jobs.run(part.job_id)
+    found.refresh_from_db()
+    assert found.picker is None
+    assert not Job.objects.filter(kind="select_pick").exists()
+
+
+def test_a_newer_selection_ends_the_one_that_runs(queue: Project) -> None:
+    old = begun(queue)
+    new = begun(queue)
+    old.refresh_from_db()
+    assert (old.state, old.why) == (State.CANCELLED, "a newer one has begun")
+    assert set(Job.objects.filter(pk__in=old.parts.values("job_id")).values_list("state", flat=True)) == {"cancelled"}
+    assert run_all(new).state == State.DONE
+
+
+def test_cancelling_one_part_ends_the_selection_and_moves_nothing(queue: Project) -> None:
+    found = begun(queue)
+    first, *_ = found.parts.order_by("number")
+    assert jobs.cancel(first.job_id)
+    assert schedule_selections() == 1
+    jobs.run(Job.objects.get(kind="look_after_selections").pk)
+    found.refresh_from_db()
+    assert (found.state, found.why) == (State.CANCELLED, "a part of it was cancelled")
+    run_all(found)
+    assert set(LabelTask.objects.values_list("priority", flat=True)) == {0.4}
+
+
+def test_a_part_that_has_died_is_named(queue: Project) -> None:
+    found = begun(queue)
+    first = found.parts.order_by("number").first()
+    Job.objects.filter(pk=first.job_id).update(state=JobState.DEAD, errors=["attempt 3: MemoryError: "])
+    assert selecting.look_after() == 1
+    found.refresh_from_db()
+    assert found.why == "a part failed: attempt 3: MemoryError: "
+
+
+def test_a_picker_that_was_killed_goes_on(queue: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selecting, "WRITTEN", 20)
+    found = begun(queue)
+    for part in found.parts.all():
+        jobs.run(part.job_id)
+    picker = Job.objects.get(kind="select_pick")
+    child = os.fork()
+    if child == 0:  # a process of its own, with a connection of its own, that dies after two batches
+        from django.db import connection
+
+        connection.connection = None
+        seen = 0
+
+        def dying(*, priorities: dict[int, float]) -> int:
+            nonlocal seen
+            seen += 1
+            if seen > 2:
+                os.kill(os.getpid(), 9)
+            return reprioritise(priorities=priorities)
+
+        reprioritise = selecting.queue.reprioritise
+        selecting.queue.reprioritise = dying
+        jobs.run(picker.pk)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 9
+    assert Selection.objects.get().state == State.RUNNING
+    assert 0 < sum(p != 0.4 for p in LabelTask.objects.values_list("priority", flat=True)) < TASKS
+    Job.objects.filter(pk=picker.pk).update(state=JobState.FAILED, token=None)
+    jobs.run(picker.pk)
+    assert Selection.objects.get().state == State.DONE
+    assert order(queue)[:10] == on_one_machine(queue, "msal", 50)[:10]
+
+
+def test_answered_tasks_leave_the_pool_and_only_new_ones_are_read(
+    queue: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_all(begun(queue))
+    closed = list(LabelTask.objects.order_by("pk")[:7])
+    LabelTask.objects.filter(pk__in=[t.pk for t in closed]).update(state=TaskState.RETIRED)
+    new = add_tasks(queue, 5, seed=9)
+    read: list[int] = []
+    fetched = pools._fetched
+    monkeypatch.setattr(pools, "_fetched", lambda sha, ids, d: (read.extend(ids.tolist()), fetched(sha, ids, d))[1])
+    found = begun(queue)
+    for part in found.parts.all():
+        jobs.run(part.job_id)
+    assert sorted(read) == [t.pk for t in new]
+    assert held_vectors(closed) == []
+    assert len(held_vectors(new)) == 5
+
+
+def held_vectors(tasks: list[LabelTask]) -> list[int]:
+    """Those whose vector lies in some file of a pool."""
+    from django.conf import settings
+
+    content = b"".join(p.read_bytes() for p in Path(settings.ENSO_POOLS).rglob("*") if p.is_file())
+    rows = Embedding.objects.filter(inquiry__task__in=tasks).values_list("inquiry__task__id", "vector")
+    return [pk for pk, v in rows if bytes(v) in content]
+
+
+def test_the_vectors_of_an_erased_customer_are_deleted_at_once(queue: Project) -> None:
+    some = list(LabelTask.objects.order_by("pk")[10:14])
+    Inquiry.objects.filter(task__in=some).update(customer="Quorra-17")
+    run_all(begun(queue))
+    vectors = [bytes(v) for v in Embedding.objects.filter(inquiry__task__in=some).values_list("vector", flat=True)]
+    assert len(held_vectors(some)) == 4
+    jobs.run(erase_customer(project_id=queue.pk, customer="Quorra-17").pk)
+    from django.conf import settings
+
+    content = b"".join(p.read_bytes() for p in Path(settings.ENSO_POOLS).rglob("*") if p.is_file())
+    assert len(vectors) == 4
+    assert not any(v in content for v in vectors)
+    assert len(held_vectors(list(LabelTask.objects.all()))) == TASKS - 4
+
+
+def test_a_segment_that_was_left_half_written_is_read_again(queue: Project) -> None:
+    run_all(begun(queue))
+    before = order(queue)
+    from django.conf import settings
+
+    segments = [p.parent for p in Path(settings.ENSO_POOLS).rglob("ids.npy")]
+    (segments[0] / UNFINISHED).touch()
+    (segments[1] / "vectors.f16").write_bytes(b"rubbish")
+    (segments[2] / pools.NEAREST).write_bytes(b"rubbish")
+    assert run_all(begun(queue)).state == State.DONE
+    assert order(queue) == before
+
+
+def test_a_vector_of_another_width_is_named(queue: Project) -> None:
+    wrong = Embedding.objects.order_by("pk").first()
+    Embedding.objects.filter(pk=wrong.pk).update(vector=b"\0\0")
+    found = begun(queue)
+    run_all(found)
+    assert any("do not have 384 numbers" in e for j in Job.objects.filter(kind="select_part") for e in j.errors)
+
+
+def test_labels_keep_their_names_from_one_selection_to_the_next() -> None:
+    ids = [uuid.uuid4() for _ in range(50)]
+    names = selecting.covered_ids(ids)
+    assert len(set(names.tolist())) == 50
+    assert names.max() < 0
+    assert selecting.covered_ids(ids[::-1]).tolist() == names[::-1].tolist()
+
+
+def test_only_a_queue_that_is_ranked_in_part_is_looked_at_as_a_whole(
+    queue: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not queueing.select_if_large(project_id=queue.pk)
+    monkeypatch.setattr(queueing, "TOP", 100)
+    monkeypatch.setattr(queueing, "OLDEST", TASKS - 101)
+    assert queueing.select_if_large(project_id=queue.pk)
+    job = Job.objects.get(kind="select")
+    jobs.run(job.pk)
+    assert Selection.objects.get(pk=Job.objects.get(pk=job.pk).result["selections"][0]).items == TASKS
