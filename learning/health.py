@@ -180,5 +180,6 @@ def _job_name(kind: str) -> str:
         "import_labels": _("Import of labels"), "import_inquiries": _("Import of inquiries"),
         "export_labels": _("Export of labels"),
         "drift": _("Drift check"), "guard": _("Loop guard"), "distill": _("Distillation of a student"),
-        "look_for_students": _("Look for a student"),
+        "look_for_students": _("Look for a student"), "select": _("Selection from the whole queue"),
+        "select_part": _("Selection: a look at a part of the queue"), "select_pick": _("Selection: the picks"),
     }.get(kind, kind)  # fmt: skip

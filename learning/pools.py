@@ -44,7 +44,8 @@ def spread(*, project_id: int) -> dict[str, dict[int, int]]:
     """Open selection tasks of the train fold by encoder variant and segment."""
     found: dict[str, dict[int, int]] = {}
     rows = _rows(
-        f"SELECT e.encoder_sha, t.id >> {SPAN_BITS}, count(*) {_OPEN} GROUP BY 1, 2 ORDER BY 1, 2", project_id=project_id
+        f"SELECT e.encoder_sha, t.id >> {SPAN_BITS}, count(*) {_OPEN} GROUP BY 1, 2 ORDER BY 1, 2",
+        project_id=project_id,
     )
     for sha, number, count in rows:
         found.setdefault(sha, {})[number] = count

@@ -26,7 +26,17 @@ from learning.datasets import collect
 from learning.models import Selection, SelectionPart, SelectionState
 from learning.queueing import TOP, batch_size, in_json
 from learning.selection.herding import Herding
-from learning.selection.parts import Chosen, Looked, Part, joined, least_certain, packed, part_of, reduce_parts, unpacked
+from learning.selection.parts import (
+    Chosen,
+    Looked,
+    Part,
+    joined,
+    least_certain,
+    packed,
+    part_of,
+    reduce_parts,
+    unpacked,
+)
 from learning.selection.picks import Strategy
 from learning.selection.state import Floats, Ints, blocks, rows_of
 from learning.selection.uncertainty import MEASURES
@@ -171,7 +181,9 @@ def _write(running: jobs.Running, found: Selection, order: Ints, chosen: Chosen,
 class View:
     """A selection's project as strategies see it: head, what is covered, and the pool by segment."""
 
-    def __init__(self, found: Selection, head: ServedHead, encoder: Encoder, covered: tuple[Floats, Ints, Ints]) -> None:
+    def __init__(
+        self, found: Selection, head: ServedHead, encoder: Encoder, covered: tuple[Floats, Ints, Ints]
+    ) -> None:
         self._found, self._encoder = found, encoder
         self.head, self.covered = head, covered
         self.strategy = strategy_for(found.strategy, found.items)
@@ -211,10 +223,10 @@ class View:
             report(rows.stop / len(held.ids))
         return found
 
-    def look(self, ids: Ints) -> Looked:
-        """Vectors and beliefs of candidates."""
+    def look(self, ids: Ints, beliefs: bool) -> Looked:
+        """Vectors of candidates and, where they are wanted, the head's beliefs."""
         x = pools.vectors(encoder_sha=self._found.encoder_sha, ids=ids, dimension=self._encoder.dim)
-        return Looked(x, self.head.head.predict(_unit(x)) if len(x) else None)
+        return Looked(x, self.head.head.predict(_unit(x)) if beliefs and len(x) else None)
 
 
 def strategy_for(name: str, items: int) -> Strategy:

@@ -38,10 +38,13 @@ class Falling(Protocol):
         """Add the active item number ``active`` to the batch."""
 
 
-def lazy_greedy(problem: Falling, n: int, first: int = FIRST_ACTIVE) -> tuple[Ints, npt.NDArray[np.float64], float]:
+def lazy_greedy(
+    problem: Falling, n: int, first: int = FIRST_ACTIVE, most: int | None = None
+) -> tuple[Ints, npt.NDArray[np.float64], float]:
     """Positions [≤ n] and their scores when picked, and the largest bound that never became active.
 
-    Equal to `plain_greedy`; fewer than ``n`` only where fewer items may be picked.
+    Equal to `plain_greedy`; fewer than ``n`` only where fewer items may be picked. With ``most`` no more items become active:
+    only the picks whose score beats the bound that is returned are then proven to be those of `plain_greedy`.
     """
     waiting = _Waiting(problem.bounds())
     chosen: list[int] = []
@@ -49,8 +52,9 @@ def lazy_greedy(problem: Falling, n: int, first: int = FIRST_ACTIVE) -> tuple[In
     active = np.empty(0, dtype=np.int64)
     while len(chosen) < n:
         best, value = _best(problem.scores(), problem.ids[active]) if len(active) else (-1, -np.inf)
-        if value <= waiting.ceiling and waiting.left:  # an equal bound may hide a smaller id
-            fresh = waiting.release(max(first, len(active)))
+        room = waiting.left if most is None else min(waiting.left, most - len(active))
+        if value <= waiting.ceiling and room > 0:  # an equal bound may hide a smaller id
+            fresh = waiting.release(min(max(first, len(active)), room))
             problem.activate(fresh)
             active = np.concatenate([active, fresh])
             continue

@@ -6,12 +6,14 @@
 | strategy | a shard sends | the picks are |
 |---|---|---|
 | herding | its part of the drawn sample, or all (`whole`) | those of one machine |
-| MSAL, k-center | candidates with their bounds | those of one machine, the first `Chosen.exact` of them |
+| MSAL, k-center | what bounds the score of each item | those of one machine, the first `Chosen.exact` of them |
 | margin, entropy, least confidence, random | its best | those of one machine |
 | all others | its part of the drawn sample | those of the strategy over the sample |
 
-A part holds ids and numbers, no vectors: the reducer has those of the few thousand candidates looked up (``look``). Besides, each
-shard sends its least certain items, which follow the picks in the queue.
+A part holds ids and numbers, no vectors: the reducer has those looked up that it cannot do without (``look``). The lazy greedy
+wants them of the items that become active, a few thousand as a rule; beyond `MOST_ACTIVE` it goes on with those that it has, and
+says for how many picks nothing that stayed behind could have been better. Besides, each shard sends its least certain items,
+which follow the picks in the queue.
 """
 
 from __future__ import annotations
@@ -25,17 +27,18 @@ import numpy as np
 import numpy.typing as npt
 
 from learning.selection.digest import Digest, digest_of, draw_keys, merged
+from learning.selection.greedy import Distances, lazy_greedy
 from learning.selection.herding import Herding, bandwidth_of, cover
 from learning.selection.informative import Uncertain, Uniform
-from learning.selection.msal import KCenter, Msal, distances
+from learning.selection.msal import KCenter, Msal, distances, half_distance
 from learning.selection.picks import Strategy, best_first, reasons_for
 from learning.selection.reasons import Reason
-from learning.selection.shards import Candidates, reduce_candidates, shard_candidates
 from learning.selection.state import Floats, Ints, SelectionState
 from learning.selection.typiclust import TypiClust
 from learning.selection.uncertainty import uncertainties
 
 SAMPLE = Herding.sample
+MOST_ACTIVE = 50_000  # vectors in memory at the reducer: 77 MB of 384 dimensions
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -66,12 +69,10 @@ class Chosen:
     exact: int
 
 
-Look = Callable[[Ints], Looked]
+Look = Callable[[Ints, bool], Looked]  # ids, and whether beliefs are wanted
 
 
-def part_of(
-    state: SelectionState, strategy: Strategy, n: int, seed: int, keep: int, *, whole: bool = False
-) -> Part:
+def part_of(state: SelectionState, strategy: Strategy, n: int, seed: int, keep: int, *, whole: bool = False) -> Part:
     """What one shard sends for a batch of ``n``, and its ``keep`` least certain items. ``state`` needs ``uncertainty`` or
     ``probabilities``; every shard gets the same ``seed``. ``whole``: herding is to look at all that there is, no sample."""
     unsure = uncertainties(state, "margin")
@@ -86,7 +87,7 @@ def joined(parts: Sequence[Part]) -> Part:
     """One part that says what these say together. Raises ValueError for none."""
     if not parts:
         raise ValueError("there is nothing to join")
-    how: dict[str, Callable[[Any], Any]] = {"bound": np.max, "total": np.sum}
+    how: dict[str, Callable[[Any], Any]] = {"total": np.sum}
     material = {
         name: np.asarray(how.get(name, np.concatenate)([p.material[name] for p in parts])) for name in parts[0].material
     }
@@ -130,11 +131,13 @@ def unpacked(content: bytes) -> Part:
 
 
 def _material(state: SelectionState, strategy: Strategy, n: int, seed: int) -> Arrays:
-    if isinstance(strategy, Msal):
-        return _candidates(shard_candidates(state, n, alpha=strategy.alpha, measure=strategy.measure))
-    if isinstance(strategy, KCenter):
-        nothing = np.zeros(len(state.pool), np.float32)
-        return _candidates(shard_candidates(state, n, alpha=1.0, unsure=nothing))
+    if isinstance(strategy, Msal | KCenter):
+        base = (
+            uncertainties(state, strategy.measure)
+            if isinstance(strategy, Msal)
+            else np.zeros(len(state.pool), np.float32)
+        )
+        return {"ids": state.ids[state.open], "base": base[state.open], "nearest": state.nearest()[state.open]}
     if isinstance(strategy, Uncertain):
         scores = uncertainties(state, strategy.measure)
         best = best_first(scores, state.ids, state.open, n)
@@ -157,10 +160,6 @@ def _weight(state: SelectionState, strategy: Strategy) -> Floats:
     return uncertainties(state, strategy.measure if isinstance(strategy, Herding) else "margin")
 
 
-def _candidates(sent: Candidates) -> Arrays:
-    return {"ids": sent.ids, "base": sent.base, "nearest": sent.nearest, "bound": np.asarray(sent.bound, np.float64)}
-
-
 def _digest(sent: Digest) -> Arrays:
     return {
         "ids": sent.ids, "nearest": sent.nearest, "key": sent.key, "open": sent.open, "weight": sent.weight,
@@ -171,27 +170,31 @@ def _digest(sent: Digest) -> Arrays:
 def _from_candidates(
     sent: Sequence[Arrays], strategy: Msal | KCenter, n: int, labeled: tuple[Floats, Ints, Ints], look: Look
 ) -> Chosen:
-    looked = look(np.concatenate([m["ids"] for m in sent]))
-    ends = np.cumsum([len(m["ids"]) for m in sent])
-    shards = [
-        Candidates(x, m["ids"], m["base"], m["nearest"], float(m["bound"]))
-        for x, m in zip(np.split(looked.x, ends[:-1]), sent, strict=True)
-    ]
-    alpha = strategy.alpha if isinstance(strategy, Msal) else 1.0
-    reduced = reduce_candidates(shards, n, alpha=alpha)
-    state = _state_of(reduced.ids, look(reduced.ids), labeled)
-    at = np.arange(len(reduced.ids))
+    ids, base, nearest = (np.concatenate([m[name] for m in sent]) for name in ("ids", "base", "nearest"))
+    nothing_more = np.zeros((0, labeled[0].shape[1]), np.float32)
+    problem = Distances(
+        lambda at: look(ids[at], False).x, ids, base, strategy.alpha if isinstance(strategy, Msal) else 1.0, half_distance,
+        covered=nothing_more, nearest=nearest, current=True,
+    )  # fmt: skip
+    chosen, scores, behind = lazy_greedy(problem, n, most=MOST_ACTIVE)
+    beaten = scores > behind
+    state, at = _state_of(ids[chosen], look(ids[chosen], True), labeled), np.arange(len(chosen))
     kind = "uncertain" if isinstance(strategy, Msal) else "far"
-    reasons = reasons_for(state, at, kind, reduced.scores, distance=distances(state, at))
-    return Chosen(reduced.ids, reasons, reduced.exact)
+    reasons = reasons_for(state, at, kind, scores, distance=distances(state, at))
+    return Chosen(ids[chosen], reasons, len(chosen) if beaten.all() else int(beaten.argmin()))
 
 
 def _from_best(
-    sent: Sequence[Arrays], strategy: Uncertain | Uniform, n: int, labeled: tuple[Floats, Ints, Ints], look: Look, total: int
+    sent: Sequence[Arrays],
+    strategy: Uncertain | Uniform,
+    n: int,
+    labeled: tuple[Floats, Ints, Ints],
+    look: Look,
+    total: int,
 ) -> Chosen:
     ids, scores = np.concatenate([m["ids"] for m in sent]), np.concatenate([m["score"] for m in sent])
     best = best_first(scores, ids, np.arange(len(ids)), n)
-    state, at = _state_of(ids[best], look(ids[best]), labeled), np.arange(len(best))
+    state, at = _state_of(ids[best], look(ids[best], True), labeled), np.arange(len(best))
     if isinstance(strategy, Uniform):
         share = [len(best) / total] * len(best)
         reasons = reasons_for(state, at, "random", np.zeros(len(best)), propensity=share)
@@ -204,7 +207,7 @@ def _from_digests(
     sent: Sequence[Arrays], strategy: Strategy, n: int, seed: int, labeled: tuple[Floats, Ints, Ints], look: Look
 ) -> Chosen:
     digest = merged([_undigested(m) for m in sent], _sample(strategy))
-    looked = look(digest.ids)
+    looked = look(digest.ids, True)
     digest = Digest(
         np.arange(len(digest.ids)), digest.ids, looked.x, digest.nearest, digest.open, digest.weight, digest.key, digest.total
     )  # fmt: skip

@@ -103,9 +103,8 @@ def test_the_picks_of_all_parts_are_those_of_one_machine(
     found = run_all(begun(queue))
     assert (found.state, found.items, found.result["looked_at"]) == (State.DONE, TASKS, TASKS)
     assert (found.parts.count() == 1) is (name == "herding")
-    exact = found.result["exact"]
-    assert exact >= 10
-    assert order(queue)[:exact] == on_one_machine(queue, name, 50)[:exact]
+    assert (found.result["picked"], found.result["exact"]) == (50, 50)
+    assert order(queue)[:50] == on_one_machine(queue, name, 50)
 
 
 def test_the_least_certain_follow_and_what_is_neither_falls_back(queue: Project) -> None:

@@ -11,11 +11,20 @@ from hypothesis import strategies as st
 
 from learning.selection import STRATEGIES, SelectionState, get
 from learning.selection.herding import Herding
-from learning.selection.parts import Chosen, Looked, Part, joined, least_certain, packed, part_of, reduce_parts, unpacked
+from learning.selection.parts import (
+    Chosen,
+    Looked,
+    Part,
+    joined,
+    least_certain,
+    packed,
+    part_of,
+    reduce_parts,
+    unpacked,
+)
 from learning.selection.picks import Strategy, best_first
 from learning.selection.uncertainty import uncertainties
-from tests.learning.selection.test_shards import split
-from tests.learning.selection.worlds import world
+from tests.learning.selection.worlds import split, world
 
 SEED = 11
 
@@ -25,9 +34,9 @@ def over_shards(
 ) -> tuple[Chosen, list[Part]]:
     at = {int(i): k for k, i in enumerate(state.ids)}
 
-    def look(ids: np.ndarray) -> Looked:
+    def look(ids: np.ndarray, beliefs: bool) -> Looked:
         rows = [at[int(i)] for i in ids]
-        return Looked(state.pool[rows], state.probabilities[rows])
+        return Looked(state.pool[rows], state.probabilities[rows] if beliefs else None)
 
     sent = [unpacked(packed(part_of(s, strategy, n, SEED, 40, whole=whole))) for s in split(state, parts)]
     covered = (np.asarray(state.labeled), state.labels, state.labeled_ids)
@@ -56,12 +65,24 @@ def test_the_least_certain_of_all_shards_are_those_of_one_machine(name, seed, pa
 @pytest.mark.parametrize("name", ["msal", "k_center"])
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 5))
-def test_distance_strategies_are_exact_as_far_as_they_say(name, seed, parts):
-    state = world(seed, n=400)
+def test_distance_strategies_pick_what_they_pick_on_one_machine(name, seed, parts):
+    state = world(seed, n=400, labeled=seed % 3 * 10)
     whole = state.ids[get(name).select(state, 12, np.random.default_rng(0)).indices]
     chosen, _ = over_shards(state, get(name), 12, parts)
+    assert (chosen.ids.tolist(), chosen.exact) == (whole.tolist(), 12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 5), st.sampled_from([8, 20, 60]))
+def test_with_room_for_few_vectors_the_first_picks_are_exact_as_far_as_it_is_said(seed, parts, room):
+    state = world(seed, n=400)
+    whole = state.ids[get("msal").select(state, 12, np.random.default_rng(0)).indices]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("learning.selection.parts.MOST_ACTIVE", room)
+        chosen, _ = over_shards(state, get("msal"), 12, parts)
     assert chosen.exact >= 1
     assert chosen.ids[: chosen.exact].tolist() == whole[: chosen.exact].tolist()
+    assert len(chosen.ids) == min(12, room)
 
 
 @settings(max_examples=15, deadline=None)
@@ -82,7 +103,8 @@ def test_herding_that_looks_at_all_is_herding_on_one_machine(seed, parts):
     whole = state.ids[Herding().select(state, 15, np.random.default_rng(0)).indices]
     chosen, _ = over_shards(state, Herding(sample=300), 15, parts, whole=True)
     same = np.append(chosen.ids == whole, False)
-    assert int(same.argmin()) >= 10  # sums in another order: where two gains are equal to rounding, either may come first
+    # Sums in another order: where two gains are equal to rounding, either may come first.
+    assert int(same.argmin()) >= 10
 
 
 def without_labeled(state: SelectionState) -> SelectionState:
@@ -98,9 +120,9 @@ def test_parts_that_are_joined_say_what_they_say_apart(name):
     at = {int(i): k for k, i in enumerate(state.ids)}
     covered = (np.asarray(state.labeled), state.labels, state.labeled_ids)
 
-    def look(ids: np.ndarray) -> Looked:
+    def look(ids: np.ndarray, beliefs: bool) -> Looked:
         rows = [at[int(i)] for i in ids]
-        return Looked(state.pool[rows], state.probabilities[rows])
+        return Looked(state.pool[rows], state.probabilities[rows] if beliefs else None)
 
     apart = reduce_parts(sent, get(name), 12, SEED, covered, look)
     together = reduce_parts([joined(sent[:3]), joined(sent[3:])], get(name), 12, SEED, covered, look)

@@ -27,3 +27,19 @@ def world(seed: int = 0, n: int = 300, labeled: int = 20, k: int = 6, **rest: An
     p = rng.dirichlet(np.full(k, 0.3), size=n).astype(np.float32)
     ids = rng.permutation(10 * n)[:n]
     return SelectionState.of(x, labeled_at=at, labels=y[at], ids=ids, **({"probabilities": p} | rest))
+
+
+def split(state: SelectionState, parts: int) -> list[SelectionState]:
+    """The pool in parts, item by item in turn."""
+    return [
+        SelectionState(
+            state.pool[i::parts],
+            state.ids[i::parts],
+            state.labeled,
+            state.labels,
+            state.labeled_ids,
+            available=None if state.available is None else state.available[i::parts],
+            probabilities=state.probabilities[i::parts],
+        )
+        for i in range(parts)
+    ]
