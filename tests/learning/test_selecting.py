@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
 
 from feedback import jobs
 from feedback.models import Fold, Inquiry, Job, JobState, Project
@@ -302,3 +304,26 @@ def test_only_a_queue_that_is_ranked_in_part_is_looked_at_as_a_whole(
     job = Job.objects.get(kind="select")
     jobs.run(job.pk)
     assert Selection.objects.get(pk=Job.objects.get(pk=job.pk).result["selections"][0]).items == TASKS
+
+
+def said(project: Project, *options: str) -> str:
+    out = io.StringIO()
+    call_command("select", project.slug, *options, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+def test_the_command_picks_from_the_whole_queue_and_explains_what_it_did(queue: Project) -> None:
+    told = said(queue, "--whole")
+    assert "by msal: 50 picked from 120 tasks (50 of them proven" in told
+    assert len(order(queue)) == 90
+    assert "Last over the whole queue" in said(queue, "--explain")
+    assert "0 moved" in said(queue, "--whole")
+
+
+def test_the_command_ends_a_selection_that_runs_and_says_when_there_is_none(queue: Project) -> None:
+    found = begun(queue)
+    assert f"selection {found.pk}" in said(queue, "--cancel")
+    with pytest.raises(CommandError, match="No selection over the whole queue"):
+        said(queue, "--cancel")
+    LabelTask.objects.update(state=TaskState.RETIRED)
+    assert "nothing to pick from" in said(queue, "--whole")
