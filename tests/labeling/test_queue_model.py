@@ -147,6 +147,9 @@ class Queue(RuleBasedStateMachine):
     def a_late_answer_comes(self, category: str) -> None:
         """It counts when the lease was still in place (nobody had looked), else it is kept as an extra one."""
         if not self.model.lost:
+            self._holder(0)
+            self.all_leases_run_out()
+        if not self.model.lost:
             return
         who, lease = self.model.lost.pop()
         if who in self.model.gone[lease.task_id] | self.model.counted[lease.task_id]:
@@ -158,11 +161,14 @@ class Queue(RuleBasedStateMachine):
         assert sent.extra is not there
         (self.model.counted if there else self.model.gone)[lease.task_id].add(who)
 
-    @rule(who=st.integers(0, PEOPLE - 1), pick=ANY)
-    def one_takes_something_back(self, who: int, pick: int) -> None:
-        mine = [t for t in self.model.overlap if who in self.model.counted[t] | self.model.gone[t]]
-        if (task := one_of(mine, pick)) is None:
+    @rule(pick=ANY)
+    def one_takes_something_back(self, pick: int) -> None:
+        if not (had := self._had()):
+            self.one_answers(pick, KEYS[0])
+            had = self._had()
+        if not had:
             return
+        who, task = had[pick % len(had)]
         try:
             lease = actions.undo(
                 project_id=self.project.pk, task_id=task, annotator_id=self.people[who].pk, seconds=600
@@ -176,6 +182,10 @@ class Queue(RuleBasedStateMachine):
         assert lease.task_id == task
         queue.release(task_id=task, annotator_id=self.people[who].pk, token=lease.token)
         self._what_waits_comes_back(who)
+
+    def _had(self) -> list[tuple[int, int]]:
+        """Who has answered or skipped what."""
+        return sorted((who, t) for t in self.model.overlap for who in self.model.counted[t] | self.model.gone[t])
 
     def _what_waits_comes_back(self, who: int) -> None:
         """What was in hand before the undo comes right after the undone item."""
@@ -274,7 +284,7 @@ def test_the_queue_does_what_the_reference_does_in_any_order() -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=16,
+            max_examples=12,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
