@@ -24,7 +24,8 @@ SETTINGS = (
     "slug", "name", "confidence_threshold", "anger_threshold", "answers_by_hand", "audit_rate", "overlap", "lease_seconds",
     "strategy", "retrain_after_labels", "click_weight", "dwell_weight", "scroll_weight", "dwell_rate", "rating_weight",
     "sentiment_weight", "nps_weight", "rating_min", "rating_max", "double_share",
-    "gold_rate", "patience_days", "review_share", "dwell_curve", "anonymous_weight", "limit_per_minute", "limit_burst",
+    "risk_share", "diversity_share", "retire_sure", "gold_rate", "patience_days",
+    "review_share", "dwell_curve", "anonymous_weight", "limit_per_minute", "limit_burst",
     "page_limit_per_minute", "order_templates", "archived_at",
 )  # fmt: skip
 

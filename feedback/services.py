@@ -71,6 +71,23 @@ def settle_inquiry(*, inquiry_id: uuid.UUID, category_id: int) -> None:
             score_fold.ask_anew([inquiry_id])
 
 
+def answer_late(*, inquiry_id: uuid.UUID, category_id: int, reply_id: int | None, model: str) -> bool:
+    """The model answers an inquiry that waited for a person; False where it waits no more. Its scores count there from now on."""
+    with transaction.atomic():
+        waiting = Inquiry.objects.select_for_update().filter(pk=inquiry_id, status=Status.WAITING).first()
+        if waiting is None:
+            return False
+        moved = waiting.category_id != category_id
+        Inquiry.objects.filter(pk=inquiry_id).update(
+            status=Status.ANSWERED, category_id=category_id, reply_id=reply_id, model=model
+        )
+        payload = {"inquiry": str(inquiry_id), "by": "model", "reply": reply_id}
+        outbox.publish(kind="inquiry.resolved", project_id=waiting.project_id, payload=payload)
+        if moved:
+            score_fold.ask_anew([inquiry_id])
+    return True
+
+
 def record_feedback(*, project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> list[Receipt]:
     """Store events; durable when this returns. Duplicates are recognised by `event_id`, also within one call.
 

@@ -86,12 +86,14 @@ def nudge() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class InquiryResolved:
-    """A person has decided about an inquiry that waited."""
+    """A person has decided about an inquiry that waited, or the model has answered it late, with the reply of this id."""
 
     kind: ClassVar[str] = "inquiry.resolved"
     inquiry: str
     external_id: str | None
     category: str | None
+    by: str
+    reply: int | None
 
 
 @tells(InquiryResolved)
@@ -99,7 +101,11 @@ def inquiry_resolved(row: OutboxEvent) -> InquiryResolved | None:
     found = Inquiry.objects.filter(pk=row.payload["inquiry"]).select_related("category").first()
     if found is None:
         return None
-    return InquiryResolved(str(found.pk), found.external_id, found.category.key if found.category else None)
+    told = row.payload
+    return InquiryResolved(
+        str(found.pk), found.external_id, found.category.key if found.category else None, told.get("by", "person"),
+        told.get("reply"),
+    )  # fmt: skip
 
 
 def create(*, project_id: int, url: str, kinds_told: list[str]) -> tuple[Webhook, str]:

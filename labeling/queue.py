@@ -16,11 +16,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from psycopg.types.json import Jsonb
 
 from labeling import counters, gold, hot, lanes
 from labeling.models import LabelTask, Slot, SlotRole, SlotState
-from labeling.ranking import EPOCH
 
 RESERVE_SECONDS = 120.0
 _draws = SystemRandom()
@@ -240,41 +238,6 @@ def take_back(slot: Slot, *, seconds: float) -> Lease:
     slot.save(update_fields=["state", "annotator", "token", "reserved", "lease_expires_at"])
     assert slot.annotator_id is not None
     return Lease(slot.pk, slot.task_id, slot.token, slot.lease_expires_at, slot.role, slot.annotator_id)
-
-
-def reprioritise(*, priorities: dict[int, float]) -> int:
-    """Set the priority of open, unaudited tasks and their open slots; returns how many tasks changed."""
-    if not priorities:
-        return 0
-    ids, values = list(priorities), list(priorities.values())
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE labeling_labeltask t SET priority = v.priority FROM unnest(%s::bigint[], %s::float8[]) AS v(id, priority) "
-            "WHERE t.id = v.id AND t.state = 'open' AND t.kind <> 'audit' AND t.priority IS DISTINCT FROM v.priority",
-            [ids, values],
-        )
-        changed: int = cursor.rowcount
-        cursor.execute(
-            "UPDATE labeling_slot s SET priority = v.priority + t.risk "
-            "- extract(epoch FROM t.created_at - %s) / 86400 / p.patience_days "
-            "FROM unnest(%s::bigint[], %s::float8[]) AS v(id, priority), labeling_labeltask t, feedback_project p "
-            "WHERE s.task_id = v.id AND t.id = v.id AND p.id = t.project_id AND s.state <> 'done' AND s.role = 'annotator' "
-            "AND t.kind <> 'audit' AND NOT s.gold",
-            [EPOCH, ids, values],
-        )
-    return changed
-
-
-def explain(*, reasons: dict[int, dict[str, Any]]) -> None:
-    """Write why open tasks were chosen (plain data; the desk says it in words); audit tasks keep their own reason."""
-    if not reasons:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE labeling_labeltask t SET reason = v.reason FROM unnest(%s::bigint[], %s::jsonb[]) AS v(id, reason) "
-            "WHERE t.id = v.id AND t.state = 'open' AND t.kind <> 'audit'",
-            [list(reasons), [Jsonb(r) for r in reasons.values()]],
-        )
 
 
 def close_open_slots(task: LabelTask) -> None:

@@ -36,16 +36,28 @@ def why(kind: str, reason: Any, names: Mapping[str, str]) -> Why:
 
 def _single(rule: str) -> str:
     herding = _("Many similar inquiries are unsure: one label here helps all of them.")
+    unlike = _("Nothing labeled so far is close to this inquiry.")
+    typical = _("It stands for many similar inquiries that nobody has labeled yet.")
+    far_and_unsure = _("The model is unsure of it, and nothing labeled so far is close to it.")
     known = {
         "": _("A person was asked for."),
         "random": _("Drawn at random, so that the model also meets what it does not expect."),
         "entropy": _("The model spreads its guess over many categories."),
         "least_confidence": _("The model is not sure of its best guess."),
-        "coverage": _("Nothing labeled so far is close to this inquiry."),
+        "coverage": unlike,
+        "k_center": unlike,
+        "diversity": unlike,
+        "msal": far_and_unsure,
+        "msal_equiangular": far_and_unsure,
+        "cluster_margin": _("The model wavers, and it belongs to a group of inquiries that no other pick stands for."),
+        "badge": _("An answer here would change the model more than most others."),
+        # Nothing of the risk: whoever reads it would look for the category.
+        "risk": _("A share of the queue is kept for what the other rules would pass over."),
         "herding": herding,
         "default": herding,  # what learning/selection does where a project has chosen nothing
         "topic": _("It belongs to a topic that somebody sent here to be labeled."),
-        "typical": _("It stands for many similar inquiries that nobody has labeled yet."),
+        "typical": typical,
+        "typiclust": typical,
     }
     return known.get(rule) or _("Chosen by the rule “%(rule)s”.") % {"rule": rule[:60]}
 

@@ -1,12 +1,16 @@
-"""Which open tasks come first: the project's query strategy, as priorities of the queue.
+"""Which open tasks come first: three purposes share the head of the queue, as priorities.
 
-The strategy picks a batch (as many as trigger the next training, and some to spare); its picks come first, the other open
-tasks follow by margin. Ranks are spread over (0, 1], where audit tasks lie uniformly: so a share of audit tasks comes up
-all along. Audit tasks themselves, and those outside the train fold, are never moved.
+*Selection* is the project's query strategy: what teaches most. *Risk* is what may belong to a category of high risk although the model
+thinks otherwise. *Diversity* is what is least like anything labeled or picked. A batch (as many as trigger the next training,
+and some to spare) is mixed from these by the project's shares; the other open tasks follow by margin. Ranks are spread over
+(0, 1], where audit tasks lie uniformly: so a share of audit tasks comes up all along. Audit tasks themselves, and those outside
+the train fold, are never moved. Before anything is ranked, what the model has become sure of is answered and asked of nobody.
 """
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +19,15 @@ from numpy.typing import NDArray
 
 from feedback import jobs
 from feedback.models import Fold, Project
-from labeling import queue
+from labeling import placing
 from labeling.models import LabelTask, TaskKind, TaskState
 from learning import selection
 from learning.datasets import collect
-from serving.engine import from_bytes
+from learning.selection.batch import BatchRules, compose, without
+from learning.selection.mixing import Mixed, mixed
+from learning.selection.picks import best_first
+from serving import late
+from serving.engine import ServedHead, from_bytes
 from serving.models import Embedding
 from serving.served import served
 
@@ -27,14 +35,28 @@ from serving.served import served
 TOP, OLDEST = 10_000, 1_000
 SPARE = 1.5  # batches are this much longer than what triggers a training: labels come in while it runs
 SMALLEST_BATCH = 50
+LEAST_RISK = 0.05  # of the belief in categories of high risk together: below, there is nothing to look for
+LOW_63_BITS = 2**63 - 1
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class OpenTasks:
-    """Open selection tasks of one encoder variant, in the order of their ids."""
+    """Open selection tasks of one encoder variant, in the order of their ids. ``lifted`` are high already because of their risk."""
 
-    ids: NDArray[np.int64]
-    x: NDArray[np.float32]
+    ids: Ints
+    x: Floats
+    lifted: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Task ids in their new order, and reasons of those that a purpose has placed."""
+
+    ids: Ints
+    reasons: dict[int, dict[str, Any]]
 
 
 def rescore_tasks(*, project_id: int) -> int:
@@ -42,7 +64,113 @@ def rescore_tasks(*, project_id: int) -> int:
     project = Project.objects.get(pk=project_id)
     served.desk(project_id)
     served.refresh()
-    return sum(_rank(project, sha, tasks) for sha, tasks in _open_by_encoder(project_id).items())
+    return sum(_rescore(project, sha, tasks) for sha, tasks in _open_by_encoder(project_id).items())
+
+
+def _rescore(project: Project, encoder_sha: str, tasks: OpenTasks) -> int:
+    head = head_of(project.pk, encoder_sha)
+    probabilities = head.head.predict(tasks.x)
+    if project.retire_sure:
+        gone = late.answer_sure(
+            project_id=project.pk, encoder_sha=encoder_sha, tasks=tasks.ids.tolist(), probabilities=probabilities
+        )
+        stays = ~np.isin(tasks.ids, gone)
+        tasks, probabilities = OpenTasks(tasks.ids[stays], tasks.x[stays], tasks.lifted[stays]), probabilities[stays]
+    covered = covered_by(project.pk, encoder_sha, tasks.x.shape[1])
+    state = selection.SelectionState(tasks.x, tasks.ids, *covered, probabilities=probabilities)
+    return place(_ranked(project, state, tasks.lifted, head))
+
+
+def place(ranked: Ranked) -> int:
+    """Write an order and its reasons; returns how many priorities changed."""
+    values = priorities_of(ranked.ids)
+    changed = placing.reprioritise(priorities=dict(zip(ranked.ids.tolist(), values.tolist(), strict=True)))
+    placing.explain(reasons=ranked.reasons)
+    return changed
+
+
+def priorities_of(order: Ints) -> NDArray[np.float64]:
+    """Spread over (0, 1], the first highest."""
+    return np.asarray(1.0 - np.arange(len(order)) / max(len(order), 1))
+
+
+def _ranked(project: Project, state: selection.SelectionState, lifted: NDArray[np.bool_], head: ServedHead) -> Ranked:
+    wanted = min(batch_size(project), len(state.ids))
+    # The same queue gives the same picks: the seed is what has been labeled so far.
+    rng = np.random.default_rng(len(state.labeled))
+    # Audits are drawn on arrival, so no batch holds any.
+    picks = compose(state, selection.get(project.strategy), wanted, rng, BatchRules(audit=0.0))
+    picked = state.ids[picks.indices]
+    reasons = dict(
+        zip(picked.tolist(), (in_json(project.strategy, r, head.categories) for r in picks.reasons), strict=True)
+    )
+    found = mix(project, state, picked, lifted, head, wanted)
+    rest = _others(project.strategy, state, found.ids, picked, rng)
+    return Ranked(np.concatenate([found.ids, rest]), said(found, reasons))
+
+
+def mix(
+    project: Project,
+    state: selection.SelectionState,
+    picked: Ints,
+    lifted: NDArray[np.bool_],
+    head: ServedHead,
+    wanted: int,
+) -> Mixed:
+    """The first ``wanted`` places by the project's shares; ``picked`` are the strategy's ids, best first."""
+    shares = shares_of(project)
+    orders = {
+        "selection": picked,
+        "risk": _risky(project.pk, state, lifted, head, wanted) if shares["risk"] else picked[:0],
+        "diversity": _unlike(state, picked, round(wanted * shares["diversity"])),
+    }
+    return mixed(orders, shares, wanted)
+
+
+def shares_of(project: Project) -> dict[str, float]:
+    """What part of the queue's places each purpose has."""
+    selected = max(1.0 - project.risk_share - project.diversity_share, 0.0)
+    return {"selection": selected, "risk": project.risk_share, "diversity": project.diversity_share}
+
+
+def said(found: Mixed, reasons: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The reason of each place: the strategy's own, or the purpose that placed it."""
+    return {
+        pk: reasons[pk] if purpose == "selection" else {"rule": purpose}
+        for pk, purpose in zip(found.ids.tolist(), found.purposes, strict=True)
+    } | {pk: reason for pk, reason in reasons.items() if pk not in set(found.ids.tolist())}
+
+
+def _risky(
+    project_id: int, state: selection.SelectionState, lifted: NDArray[np.bool_], head: ServedHead, most: int
+) -> Ints:
+    """Most of the belief in categories of high risk first. What is suggested to be one stands high already (labeling/ranking.py)."""
+    risky = served.desk(project_id).risky(head.categories)
+    if state.probabilities is None or not risky.any():
+        return np.empty(0, np.int64)
+    belief = np.asarray(state.probabilities)[:, risky].sum(axis=1)
+    at = np.flatnonzero((belief >= LEAST_RISK) & ~lifted)
+    return state.ids[best_first(belief, state.ids, at, most)]
+
+
+def _unlike(state: selection.SelectionState, picked: Ints, most: int) -> Ints:
+    """Farthest first from what is labeled and from what the strategy has picked."""
+    if not most:
+        return np.empty(0, np.int64)
+    rest = without(state, np.flatnonzero(np.isin(state.ids, picked)).astype(np.int64))
+    return state.ids[selection.get("k_center").select(rest, most, np.random.default_rng(0)).indices]
+
+
+def _others(
+    strategy: str, state: selection.SelectionState, placed: Ints, picked: Ints, rng: np.random.Generator
+) -> Ints:
+    """What was not placed: the strategy's other picks, then at random where it draws at random, else least certain first."""
+    late_picks = picked[~np.isin(picked, placed)]
+    rest = np.flatnonzero(~np.isin(state.ids, np.concatenate([placed, late_picks])))
+    if strategy == "random" or state.probabilities is None or state.probabilities.shape[1] < 2:
+        return np.concatenate([late_picks, state.ids[rng.permutation(rest)]])
+    top = np.sort(np.asarray(state.probabilities)[rest], axis=1)[:, -2:]
+    return np.concatenate([late_picks, state.ids[rest[np.argsort(top[:, 1] - top[:, 0], kind="stable")]]])
 
 
 def select_if_large(*, project_id: int) -> bool:
@@ -59,56 +187,28 @@ def batch_size(project: Project) -> int:
     return max(int(SPARE * project.retrain_after_labels), SMALLEST_BATCH)
 
 
-def _rank(project: Project, encoder_sha: str, tasks: OpenTasks) -> int:
-    state, categories = _state(project.pk, encoder_sha, tasks)
-    wanted = batch_size(project)
-    # The same queue gives the same picks: the seed is what has been labeled so far.
-    rng = np.random.default_rng(len(state.labeled))
-    picks = selection.get(project.strategy).select(state, min(wanted, len(tasks.ids)), rng)
-    order = np.concatenate([picks.indices, _others(project.strategy, state, picks.indices, rng)])
-    priorities = 1.0 - np.arange(len(order)) / max(len(order), 1)
-    changed = queue.reprioritise(priorities=dict(zip(tasks.ids[order].tolist(), priorities.tolist(), strict=True)))
-    queue.explain(
-        reasons={
-            int(tasks.ids[i]): in_json(project.strategy, r, categories)
-            for i, r in zip(picks.indices, picks.reasons, strict=True)
-        }
-    )
-    return changed
+def head_of(project_id: int, encoder_sha: str) -> ServedHead:
+    return served.head(served.desk(project_id), served.encoder_by_sha(encoder_sha))
 
 
-def _state(project_id: int, encoder_sha: str, tasks: OpenTasks) -> tuple[selection.SelectionState, tuple[str, ...]]:
-    """The pool as the strategies see it: beliefs of the head that serves, and everything labeled under this encoder."""
-    desk = served.desk(project_id)
-    encoder = served.encoder_by_sha(encoder_sha)
-    head = served.head(desk, encoder)
+def covered_by(project_id: int, encoder_sha: str, dimension: int) -> tuple[Floats, Ints, Ints]:
+    """Vectors [L, d], labels [L] and names [L] of everything labeled under this encoder."""
     dataset = collect(project_id=project_id, encoder_sha=encoder_sha)
-    labeled = dataset.x if len(dataset.rows) else np.zeros((0, tasks.x.shape[1]), np.float32)
-    # Labels of other rows than the pool's: negative ids cannot collide with task ids.
-    labeled_ids = -1 - np.arange(len(dataset.rows), dtype=np.int64)
-    state = selection.SelectionState(
-        tasks.x, tasks.ids, labeled, dataset.labels(tuple(desk.categories)), labeled_ids,
-        probabilities=head.head.predict(tasks.x),
-    )  # fmt: skip
-    return state, head.categories
+    x = dataset.x if len(dataset.rows) else np.zeros((0, dimension), np.float32)
+    labels = dataset.labels(tuple(served.desk(project_id).categories))
+    return x, labels, covered_ids([row.inquiry for row in dataset.rows])
 
 
-def _others(
-    strategy: str, state: selection.SelectionState, picked: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """What the strategy did not pick: at random where it draws at random, else least certain first."""
-    rest = np.setdiff1d(np.arange(len(state.ids)), picked)
-    if strategy == "random" or state.probabilities is None or state.probabilities.shape[1] < 2:
-        return rng.permutation(rest)
-    top = np.sort(np.asarray(state.probabilities)[rest], axis=1)[:, -2:]
-    return rest[np.argsort(top[:, 1] - top[:, 0], kind="stable")]
+def covered_ids(inquiries: Sequence[uuid.UUID]) -> Ints:
+    """A number below 0 for each labeled inquiry, the same every time, so that it names nothing in the pool."""
+    return np.array([-1 - (i.int & LOW_63_BITS) for i in inquiries], dtype=np.int64)
 
 
 def in_json(strategy: str, reason: selection.Reason, categories: tuple[str, ...]) -> dict[str, Any]:
     """The pick's ground as the task keeps it: categories by key, since positions change with the model."""
-    said = reason.as_json()
-    between = [{"category": categories[c], "share": round(p, 3)} for c, p in said.pop("split")]
-    return {"rule": strategy, "between": between, **said}
+    said_so = reason.as_json()
+    between = [{"category": categories[c], "share": round(p, 3)} for c, p in said_so.pop("split")]
+    return {"rule": strategy, "between": between, **said_so}
 
 
 def _open_by_encoder(project_id: int) -> dict[str, OpenTasks]:
@@ -118,10 +218,15 @@ def _open_by_encoder(project_id: int) -> dict[str, OpenTasks]:
     ids = set(own.order_by("-priority", "id").values_list("pk", flat=True)[:TOP])
     ids |= set(own.order_by("created_at", "id").values_list("pk", flat=True)[:OLDEST])
     rows = Embedding.objects.filter(inquiry__task__in=ids).order_by("inquiry__task__id")
-    groups: dict[str, list[tuple[int, bytes]]] = {}
-    for task, sha, vector in rows.values_list("inquiry__task__id", "encoder_sha", "vector"):
-        groups.setdefault(sha, []).append((task, bytes(vector)))
+    groups: dict[str, list[tuple[int, bytes, float]]] = {}
+    for task, sha, vector, risk in rows.values_list(
+        "inquiry__task__id", "encoder_sha", "vector", "inquiry__task__risk"
+    ):
+        groups.setdefault(sha, []).append((task, bytes(vector), risk))
     return {
-        sha: OpenTasks(np.array([t for t, _ in found], dtype=np.int64), from_bytes([v for _, v in found]))
+        sha: OpenTasks(
+            np.array([t for t, _, _ in found], dtype=np.int64), from_bytes([v for _, v, _ in found]),
+            np.array([risk > 0 for _, _, risk in found]),
+        )
         for sha, found in groups.items()
-    }
+    }  # fmt: skip

@@ -7,46 +7,26 @@ part is a job like any other: it shows how far it is, can be cancelled, and is r
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Now
-from numpy.typing import NDArray
 
 from feedback import jobs
 from feedback.models import Job, Project
-from labeling import queue
+from labeling import placing
+from labeling.models import LabelTask
 from learning import pools, selection
-from learning.core.pool_file import Segment
 from learning.datasets import collect
 from learning.models import Selection, SelectionPart, SelectionState
-from learning.queueing import TOP, batch_size, in_json
-from learning.selection.herding import Herding
-from learning.selection.parts import (
-    Chosen,
-    Looked,
-    Part,
-    joined,
-    least_certain,
-    packed,
-    part_of,
-    reduce_parts,
-    unpacked,
-)
-from learning.selection.picks import Strategy
-from learning.selection.state import Floats, Ints, blocks, rows_of
-from learning.selection.uncertainty import MEASURES
-from serving.encoder import Encoder
-from serving.engine import ServedHead
-from serving.served import served
+from learning.queueing import TOP, Ranked, batch_size, in_json, mix, priorities_of, said
+from learning.selecting_view import PART, View
+from learning.selection.parts import Chosen, Part, joined, least_certain, packed, reduce_parts, unpacked
+from learning.selection.state import Ints
 
-PART = 50_000  # tasks that one part looks at, and a segment's more
 WRITTEN = 2_000  # priorities between two reports
-LOW_63_BITS = 2**63 - 1
 
 
 def begin(*, project_id: int) -> list[Selection]:
@@ -103,7 +83,7 @@ def look(running: jobs.Running) -> dict[str, Any]:
         def report(share: float, n: int = n) -> None:
             running.report((n + share) / len(part.segments), f"selection {part.selection_id}, segment {n + 1}")
 
-        sent.append(view.part_of_segment(number, report))
+        sent.append(view.part_of_segment(number, TOP, report))
     whole = joined(sent)
     with transaction.atomic():
         running.hold()
@@ -126,7 +106,8 @@ def _tell(part: SelectionPart, content: bytes, items: int) -> None:
 
 
 def pick(running: jobs.Running) -> dict[str, Any]:
-    """Handler of `select_pick` jobs: the batch comes first, then the least certain others; what neither has falls back.
+    """Handler of `select_pick` jobs: the batch comes first, mixed with what the other purposes ask for, then the least certain others;
+    what is neither falls back.
 
     Written in small transactions, each of which may be repeated: a picker that was killed begins again and changes what is left.
     """
@@ -137,9 +118,9 @@ def pick(running: jobs.Running) -> dict[str, Any]:
     view = View.of(found)
     parts = [unpacked(bytes(p.found)) for p in found.parts.order_by("number") if p.found is not None]
     chosen = reduce_parts(parts, view.strategy, found.wanted, found.seed, view.covered, view.look)
-    order = _followed_by(chosen.ids, least_certain(parts, TOP))
+    ranked = _ranked(found, view, chosen, _followed_by(chosen.ids, least_certain(parts, TOP)))
     running.report(0.5, "writing the order of the queue")
-    moved = _write(running, found, order, chosen, view)
+    moved = _write(running, found, ranked)
     result = {
         "picked": len(chosen.ids), "exact": chosen.exact, "moved": moved,
         "looked_at": found.parts.aggregate(n=Sum("items"))["n"],
@@ -150,96 +131,39 @@ def pick(running: jobs.Running) -> dict[str, Any]:
     return {"selection": found.pk, **result}
 
 
+def _ranked(found: Selection, view: View, chosen: Chosen, ids: Ints) -> Ranked:
+    """The head of the queue from the picks and the least certain others ``ids``, by the project's shares."""
+    said_why = {
+        int(pk): in_json(found.strategy, reason, view.head.categories)
+        for pk, reason in zip(chosen.ids, chosen.reasons, strict=True)
+    }
+    looked = view.look(ids, True)
+    state = selection.SelectionState(looked.x, ids, *view.covered, probabilities=looked.probabilities)
+    risks = dict(LabelTask.objects.filter(pk__in=ids.tolist()).values_list("pk", "risk"))
+    lifted = np.array([risks.get(int(pk), 0.0) > 0 for pk in ids], dtype=bool)
+    first = mix(found.project, state, chosen.ids, lifted, view.head, min(found.wanted, len(ids)))
+    return Ranked(np.concatenate([first.ids, ids[~np.isin(ids, first.ids)]]), said(first, said_why))
+
+
 def _followed_by(first: Ints, others: Ints) -> Ints:
     """At most `TOP` in all, or as many as are first."""
     rest = others[~np.isin(others, first)]
     return np.concatenate([first, rest[: max(TOP - len(first), 0)]])
 
 
-def _write(running: jobs.Running, found: Selection, order: Ints, chosen: Chosen, view: View) -> int:
+def _write(running: jobs.Running, found: Selection, ranked: Ranked) -> int:
     """Priorities in (0, 1] for the order, 0 for whatever else the pool held; returns how many changed."""
-    values = 1.0 - np.arange(len(order)) / max(len(order), 1)
     raised = pools.open_ids(project_id=found.project_id, encoder_sha=found.encoder_sha, raised=True)
-    behind = np.setdiff1d(raised[raised <= found.last_task], order)
-    ids = np.concatenate([order, behind])
-    values = np.concatenate([values, np.zeros(len(behind))])
+    behind = np.setdiff1d(raised[raised <= found.last_task], ranked.ids)
+    ids = np.concatenate([ranked.ids, behind])
+    values = np.concatenate([priorities_of(ranked.ids), np.zeros(len(behind))])
     moved = 0
     for start in range(0, len(ids), WRITTEN):
         running.report(0.5 + 0.5 * start / len(ids), "writing the order of the queue")
         part = slice(start, start + WRITTEN)
-        moved += queue.reprioritise(priorities=dict(zip(ids[part].tolist(), values[part].tolist(), strict=True)))
-    categories = view.head.categories
-    queue.explain(
-        reasons={
-            int(pk): in_json(found.strategy, reason, categories)
-            for pk, reason in zip(chosen.ids, chosen.reasons, strict=True)
-        }
-    )
+        moved += placing.reprioritise(priorities=dict(zip(ids[part].tolist(), values[part].tolist(), strict=True)))
+    placing.explain(reasons=ranked.reasons)
     return moved
-
-
-class View:
-    """A selection's project as strategies see it: head, what is covered, and the pool by segment."""
-
-    def __init__(
-        self, found: Selection, head: ServedHead, encoder: Encoder, covered: tuple[Floats, Ints, Ints]
-    ) -> None:
-        self._found, self._encoder = found, encoder
-        self.head, self.covered = head, covered
-        self.strategy = strategy_for(found.strategy, found.items)
-
-    @classmethod
-    def of(cls, found: Selection) -> View:
-        served.desk(found.project_id)
-        served.refresh()
-        desk = served.desk(found.project_id)
-        encoder = served.encoder_by_sha(found.encoder_sha)
-        dataset = collect(project_id=found.project_id, encoder_sha=found.encoder_sha)
-        x = dataset.x if len(dataset.rows) else np.zeros((0, encoder.dim), np.float32)
-        names = covered_ids([row.inquiry for row in dataset.rows])
-        covered = (x, dataset.labels(tuple(desk.categories)), names)
-        return cls(found, served.head(desk, encoder), encoder, covered)
-
-    def part_of_segment(self, number: int, report: Any) -> Part:
-        """What a segment sends. Progress is told by block of the head's beliefs, which are nearly all of the time."""
-        found, width = self._found, self._encoder.dim
-        with pools.segment(
-            project_id=found.project_id, encoder_sha=found.encoder_sha, number=number, dimension=width
-        ) as held:
-            cache = pools.nearest_of(held)
-            state = selection.SelectionState(
-                held.vectors, held.ids, *self.covered, uncertainty=self._uncertainty(held, report), cache=cache
-            )
-            part = part_of(state, self.strategy, found.wanted, found.seed, TOP, whole=found.items <= PART)
-            pools.keep_nearest(held, cache)
-        return part
-
-    def _uncertainty(self, held: Segment, report: Any) -> dict[str, Floats]:
-        found = {name: np.empty(len(held.ids), np.float32) for name in MEASURES}
-        for rows in blocks(len(held.ids)):
-            p = self.head.head.predict(_unit(rows_of(held.vectors, rows)))
-            for name, how in MEASURES.items():
-                found[name][rows] = np.clip(how(p), 0.0, 1.0)
-            report(rows.stop / len(held.ids))
-        return found
-
-    def look(self, ids: Ints, beliefs: bool) -> Looked:
-        """Vectors of candidates and, where they are wanted, the head's beliefs."""
-        x = pools.vectors(encoder_sha=self._found.encoder_sha, ids=ids, dimension=self._encoder.dim)
-        return Looked(x, self.head.head.predict(_unit(x)) if beliefs and len(x) else None)
-
-
-def strategy_for(name: str, items: int) -> Strategy:
-    """A project's strategy, for a queue of so many tasks: herding looks at all of a pool that it can look at."""
-    chosen = selection.get(name)
-    if isinstance(chosen, Herding) and items <= min(chosen.exact_up_to, PART):
-        return Herding(measure=chosen.measure, exact_up_to=chosen.exact_up_to, sample=max(items, 1))
-    return chosen
-
-
-def covered_ids(inquiries: Sequence[uuid.UUID]) -> Ints:
-    """A number below 0 for each labeled inquiry, the same every time, so that it names nothing in the pool."""
-    return np.array([-1 - (i.int & LOW_63_BITS) for i in inquiries], dtype=np.int64)
 
 
 def cancel(selection_id: int, why: str = "somebody cancelled it") -> bool:
@@ -271,7 +195,3 @@ def _jobs_of(found: Selection) -> list[int]:
 def _end(found: Selection, state: SelectionState, **told: Any) -> None:
     Selection.objects.filter(pk=found.pk, state=SelectionState.RUNNING).update(state=state, finished_at=Now(), **told)
     found.parts.update(found=None)  # what was sent is of use to nobody any more
-
-
-def _unit(x: NDArray[np.float32]) -> Floats:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), dtype=np.float32)

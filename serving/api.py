@@ -118,7 +118,7 @@ def predict_batch(request: HttpRequest, principal: Principal) -> HttpResponse:
 def inquiry(request: HttpRequest, principal: Principal, inquiry_id: uuid.UUID) -> HttpResponse:
     """Status, final category, reply and what happened to an inquiry."""
     known = Inquiry.objects.filter(pk=inquiry_id, project_id=principal.project_id)
-    found = known.select_related("decision", "category", "reply").first()
+    found = known.select_related("decision", "late", "category", "reply").first()
     if found is None:
         raise not_found("inquiry")
     return json_response(_story(found))
@@ -131,7 +131,10 @@ def _story(found: Inquiry) -> dict[str, Any]:
         what = f"decided: {decision.decision}"
         history.append({"at": decision.decided_at, "what": what, "model": decision.model_name, "delta": decision.delta})
     reply: dict[str, Any] | None = {"id": found.reply.pk, "text": found.reply.text} if found.reply else None
-    told = decision.answer.get("reply") if decision is not None else None
+    if (late := getattr(found, "late", None)) is not None:
+        history.append({"at": late.answered_at, "what": "answered late", "model": late.model_name, "delta": late.delta})
+    last = late or decision
+    told = last.answer.get("reply") if last is not None else None
     if reply and told and told["id"] == reply["id"]:
         reply = told  # as it was sent, with its gaps filled in
     for escalation in found.escalations.order_by("opened_at"):

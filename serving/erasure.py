@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from feedback.erasure import inquiries_of
-from serving.models import DecisionRecord, Embedding, ReplyShown, ShadowAnswer
+from serving.models import DecisionRecord, Embedding, LateAnswer, ReplyShown, ShadowAnswer
 
 
 def erase(*, project_id: int, customer: str) -> dict[str, int]:
@@ -16,6 +16,7 @@ def erase(*, project_id: int, customer: str) -> dict[str, int]:
         )
         embeddings = Embedding.objects.filter(inquiry_id__in=inquiries).delete()[0]
         ShadowAnswer.objects.filter(inquiry_id__in=inquiries).delete()
+        LateAnswer.objects.filter(inquiry_id__in=inquiries).delete()
         decisions = DecisionRecord.objects.filter(inquiry_id__in=inquiries).delete()[0]
         shown = ReplyShown.objects.filter(inquiry_id__in=inquiries).delete()[0]
     return {"embeddings": embeddings, "decisions": decisions, "replies_shown": shown}

@@ -8,6 +8,7 @@ from django.db.models import Q
 from serving.language_models import LanguageStage as LanguageStage
 from serving.language_models import LanguageVersion as LanguageVersion
 from serving.language_models import PromptTemplate as PromptTemplate
+from serving.late_models import LateAnswer as LateAnswer
 from serving.log_models import RequestLog as RequestLog
 from serving.policy_models import PolicyStage, PolicyTrial, PolicyVersion, ReplyShown
 from serving.rollout_models import (

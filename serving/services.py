@@ -44,7 +44,7 @@ def predict(
 
 def _preview(desk: Desk, p: Prediction, locale: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
     """What would be answered: nothing is explored and no audit drawn."""
-    outcome = _outcome(desk, p, locale, metadata, draw=1.0, explore=False)
+    outcome = outcome_of(desk, p, locale, metadata, draw=1.0, explore=False)
     gauges.decided(desk, p, outcome.decision, stored=False)
     return _answer(p, outcome)
 
@@ -56,7 +56,7 @@ def answer_inquiry(*, project_id: int, app_id: int | None, new: NewInquiry, key:
     desk = served.desk(project_id)
     new = _without_personal_data(new, desk.order_templates)
     prediction = _answered(desk, new)
-    outcome = _outcome(desk, prediction, new.locale, new.metadata, draw=_draws.random(), unit=_unit(new))
+    outcome = outcome_of(desk, prediction, new.locale, new.metadata, draw=_draws.random(), unit=_unit(new))
     gauges.decided(desk, prediction, outcome.decision, stored=True)
     return _keep(_write(desk, app_id, new, prediction, outcome), new, key)
 
@@ -131,7 +131,7 @@ def _decide(desk: Desk, p: Prediction, *, draw: float) -> Decision:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """Who answers, with which reply, and by which choice of the reply policy."""
 
     decision: Decision
@@ -139,29 +139,29 @@ class _Outcome:
     chosen: Choice | None = None
 
 
-def _outcome(
+def outcome_of(
     desk: Desk, p: Prediction, locale: str, metadata: dict[str, Any] | None, *, draw: float, explore: bool = True,
     unit: str = "",
-) -> _Outcome:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """Where the model answers: what the reply policy chooses, else the category's reply, and a person where it has a gap."""
     decision = _decide(desk, p, draw=draw)
     if decision.decision != "auto" or p.category is None:
-        return _Outcome(decision)
+        return Outcome(decision)
     chosen = policies.choose(desk.shelf, p=p, locale=locale, metadata=metadata, explore=explore, unit=unit)
     if chosen is not None and chosen.reply is None:
-        return _Outcome(handed_over(decision, chosen.propensity), None, chosen)
+        return Outcome(handed_over(decision, chosen.propensity), None, chosen)
     if chosen is not None and chosen.reply is not None:
-        return _Outcome(decision, ReplyInfo(chosen.reply, chosen.text), chosen)
+        return Outcome(decision, ReplyInfo(chosen.reply, chosen.text), chosen)
     reply = desk.reply_to(p.category, locale)
     if reply is None:
-        return _Outcome(decision)
+        return Outcome(decision)
     text = filled(reply.text, metadata or {})
     if text is None:
-        return _Outcome(left_open(decision, gaps_in(reply.text, metadata or {})))
-    return _Outcome(decision, replace(reply, text=text))
+        return Outcome(left_open(decision, gaps_in(reply.text, metadata or {})))
+    return Outcome(decision, replace(reply, text=text))
 
 
-def _answer(p: Prediction, outcome: _Outcome) -> dict[str, Any]:
+def _answer(p: Prediction, outcome: Outcome) -> dict[str, Any]:
     """What the caller is told. Whether the audit drew the inquiry is not: it must change nothing."""
     decision, reply = outcome.decision, outcome.reply
     return {
@@ -171,7 +171,7 @@ def _answer(p: Prediction, outcome: _Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, outcome: _Outcome) -> _Told:
+def _write(desk: Desk, app_id: int | None, new: NewInquiry, p: Prediction, outcome: Outcome) -> _Told:
     """The rows of an inquiry, its embedding, task and decision record, and the answer as JSON. Each row in one place."""
     decision, answer = outcome.decision, _answer(p, outcome)
     category_id = desk.categories[p.category].id if p.category else None

@@ -49,6 +49,15 @@ class Project(models.Model):
     strategy = models.CharField(
         max_length=40, default="default", help_text="Query strategy by name; `default` is the measured winner."
     )
+    risk_share = models.FloatField(
+        default=0.1, validators=SHARE, help_text="Share of the queue's order for what may be of high risk unseen."
+    )
+    diversity_share = models.FloatField(
+        default=0.05, validators=SHARE, help_text="Share of the queue's order for what nothing labeled is like."
+    )
+    retire_sure = models.BooleanField(
+        default=True, help_text="Let a new version answer what waits once it is sure of it, and ask nobody any more."
+    )
 
     # Learning
     retrain_after_labels = models.PositiveIntegerField(default=50, help_text="New labels that trigger a training.")
@@ -109,6 +118,11 @@ class Project(models.Model):
                 name="project_label_shares",
             ),
             models.CheckConstraint(condition=Q(patience_days__gt=0), name="project_patience_positive"),
+            models.CheckConstraint(
+                condition=Q(risk_share__gte=0, diversity_share__gte=0, risk_share__lte=1.0 - F("diversity_share")),
+                name="project_queue_shares",
+                violation_error_message="risk_share and diversity_share are shares of one queue: together at most 1.",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from feedback.models import Inquiry
 from feedback.problems import Problem
 from feedback.services import NewInquiry, record_inquiry
-from labeling import actions, queue, services
+from labeling import actions, placing, queue, services
 from labeling.models import Annotation, Label, LabelTask, Slot, SlotState, TaskKind, TaskState
 from tests.conftest import make_person
 
@@ -200,13 +200,13 @@ def test_an_audit_task_keeps_no_suggestion_and_is_never_moved(project):
         propensity=0.05,
     )
     assert task.suggestion is None
-    assert queue.reprioritise(priorities={task.pk: 0.9}) == 0
+    assert placing.reprioritise(priorities={task.pk: 0.9}) == 0
 
 
 @pytest.mark.django_db
 def test_new_priorities_move_open_slots(project, annotator):
     first, second = add_task(project, priority=0.9), add_task(project, priority=0.1)
-    assert queue.reprioritise(priorities={first.pk: 0.2, second.pk: 0.8}) == 2
+    assert placing.reprioritise(priorities={first.pk: 0.2, second.pk: 0.8}) == 2
     assert claim(project, annotator).task_id == second.pk
 
 

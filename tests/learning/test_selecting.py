@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from feedback import jobs
-from feedback.models import Fold, Inquiry, Job, JobState, Project
-from feedback.services import NewInquiry, record_inquiry
+from feedback.models import Category, Fold, Inquiry, Job, JobState, Project
+from feedback.services import NewInquiry, record_inquiry, touch_project
 from labeling import services
 from labeling.models import LabelTask, TaskKind, TaskState
-from learning import pools, queueing, selecting, selection
+from learning import pools, queueing, selecting, selecting_view, selection
 from learning.core.pool_file import UNFINISHED
 from learning.erasure import erase_customer
 from learning.models import Selection, SelectionPart
@@ -57,8 +58,10 @@ def queue(desk: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A queue of several segments and parts, though it is short."""
     monkeypatch.setattr(pools, "SPAN_BITS", 5)
     monkeypatch.setattr(selecting, "PART", 40)
+    monkeypatch.setattr(selecting_view, "PART", 40)
     monkeypatch.setattr(selecting, "TOP", 90)
-    Project.objects.filter(pk=desk.pk).update(retrain_after_labels=10, strategy="msal")
+    only_selection = {"risk_share": 0.0, "diversity_share": 0.0}
+    Project.objects.filter(pk=desk.pk).update(retrain_after_labels=10, strategy="msal", **only_selection)
     add_tasks(desk, TASKS)
     desk.refresh_from_db()
     return desk
@@ -102,6 +105,7 @@ def test_the_picks_of_all_parts_are_those_of_one_machine(
     Project.objects.update(strategy=name)
     if name == "herding":
         monkeypatch.setattr(selecting, "PART", 200)  # few enough to look at all
+        monkeypatch.setattr(selecting_view, "PART", 200)
     found = run_all(begun(queue))
     assert (found.state, found.items, found.result["looked_at"]) == (State.DONE, TASKS, TASKS)
     assert (found.parts.count() == 1) is (name == "herding")
@@ -119,6 +123,17 @@ def test_the_least_certain_follow_and_what_is_neither_falls_back(queue: Project)
     reasons = LabelTask.objects.in_bulk(ranked)
     assert all(reasons[pk].reason["rule"] == "msal" for pk in ranked[:50])
     assert all(reasons[pk].reason == {} for pk in ranked[50:])
+
+
+def test_each_purpose_has_its_share_of_the_first_places(queue: Project) -> None:
+    Category.objects.filter(project=queue).update(high_risk=False)
+    Category.objects.filter(pk__in=Category.objects.filter(project=queue).values("pk")[:2]).update(high_risk=True)
+    Project.objects.update(risk_share=0.2, diversity_share=0.1)
+    touch_project(project_id=queue.pk)
+    run_all(begun(queue))
+    rules = [LabelTask.objects.get(pk=pk).reason["rule"] for pk in order(queue)[:50]]
+    assert Counter(rules) == {"msal": 35, "risk": 10, "diversity": 5}
+    assert abs(rules[:20].count("risk") - 4) <= 1
 
 
 def test_audits_other_folds_and_whatever_comes_later_keep_their_place(queue: Project) -> None:
@@ -210,8 +225,8 @@ def test_a_picker_that_was_killed_goes_on(queue: Project, monkeypatch: pytest.Mo
                 os.kill(os.getpid(), 9)
             return reprioritise(priorities=priorities)
 
-        reprioritise = selecting.queue.reprioritise
-        selecting.queue.reprioritise = dying
+        reprioritise = selecting.placing.reprioritise
+        selecting.placing.reprioritise = dying
         jobs.run(picker.pk)
         os._exit(1)
     assert os.waitpid(child, 0)[1] == 9
@@ -288,10 +303,10 @@ def test_a_vector_of_another_width_is_named(queue: Project) -> None:
 
 def test_labels_keep_their_names_from_one_selection_to_the_next() -> None:
     ids = [uuid.uuid4() for _ in range(50)]
-    names = selecting.covered_ids(ids)
+    names = queueing.covered_ids(ids)
     assert len(set(names.tolist())) == 50
     assert names.max() < 0
-    assert selecting.covered_ids(ids[::-1]).tolist() == names[::-1].tolist()
+    assert queueing.covered_ids(ids[::-1]).tolist() == names[::-1].tolist()
 
 
 def test_only_a_queue_that_is_ranked_in_part_is_looked_at_as_a_whole(
