@@ -7,6 +7,7 @@ Redis; while Redis is away each process counts for itself.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ WINDOW_SECONDS = 900
 PER_ACCOUNT = 8
 PER_ADDRESS = 100
 MAX_LOCAL = 10_000
+ROUNDING = 1e-6  # of the clock: what lies this little above a second is that second
 
 
 class LocalCounts:
@@ -37,7 +39,7 @@ class LocalCounts:
             self._counts[key] = count + 1, ends
             if len(self._counts) > MAX_LOCAL:
                 del self._counts[next(iter(self._counts))]
-            return count + 1, max(int(ends - now), 1)
+            return count + 1, max(math.ceil(ends - now - ROUNDING), 1)
 
     def clear(self, key: str) -> None:
         with self._lock:

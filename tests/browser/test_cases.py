@@ -187,6 +187,7 @@ def test_the_second_of_two_agents_is_told_and_loses_nothing(console: Any, people
 def test_a_key_between_the_swap_and_the_mark_acts_on_the_case_that_is_shown(console: Any) -> None:
     window, angry, *_ = console
     page = window.page
+    expect(page.locator(".shares")).to_contain_text("93")  # what the page loads by itself is swapped in too
     page.evaluate(
         "document.body.addEventListener('htmx:afterSwap', () => document.body.dispatchEvent("
         "new KeyboardEvent('keydown', {key: 'x', code: 'KeyX', bubbles: true})), {once: true})"
