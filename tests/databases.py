@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -18,7 +19,7 @@ import django
 import psycopg
 from django.apps import apps
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 
 from benchmarks.stack import postgres_tool
 
@@ -106,3 +107,21 @@ def connected_to(name: str) -> Iterator[None]:
         connection.close()
         connection.close_pool()
         connection.settings_dict["NAME"] = before
+
+
+def failure_of(work: Callable[[], object]) -> Exception | None:
+    """What work fails with that is done in a thread with a connection of its own; for one whose connection the server cuts."""
+    found: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            found.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found[0] if found else None

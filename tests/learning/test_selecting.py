@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -11,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from feedback import jobs
 from feedback.models import Category, Fold, Inquiry, Job, JobState, Project
 from feedback.services import NewInquiry, record_inquiry, touch_project
-from labeling import services
+from labeling import placing, services
 from labeling.models import LabelTask, TaskKind, TaskState
 from learning import pools, queueing, selecting, selecting_view, selection
 from learning.core.pool_file import UNFINISHED
@@ -26,6 +26,7 @@ from learning.selection_tasks import schedule_selections
 from serving.engine import to_bytes
 from serving.models import Embedding
 from serving.served import served
+from tests.databases import failure_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TASKS = 120
@@ -205,31 +206,25 @@ def test_a_part_that_has_died_is_named(queue: Project) -> None:
     assert found.why == "a part failed: attempt 3: MemoryError: "
 
 
-def test_a_picker_that_was_killed_goes_on(queue: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picker_whose_connection_was_cut_is_gone_on_with(queue: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selecting, "WRITTEN", 20)
     found = begun(queue)
     for part in found.parts.all():
         jobs.run(part.job_id)
     picker = Job.objects.get(kind="select_pick")
-    child = os.fork()
-    if child == 0:  # a process of its own, with a connection of its own, that dies after two batches
-        from django.db import connection
+    written: list[int] = []
+    reprioritise = placing.reprioritise
 
-        connection.connection = None
-        seen = 0
+    def cut(*, priorities: dict[int, float]) -> int:
+        if len(written) == 2:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        written.append(reprioritise(priorities=priorities))
+        return written[-1]
 
-        def dying(*, priorities: dict[int, float]) -> int:
-            nonlocal seen
-            seen += 1
-            if seen > 2:
-                os.kill(os.getpid(), 9)
-            return reprioritise(priorities=priorities)
-
-        reprioritise = selecting.placing.reprioritise
-        selecting.placing.reprioritise = dying
-        jobs.run(picker.pk)
-        os._exit(1)
-    assert os.waitpid(child, 0)[1] == 9
+    monkeypatch.setattr(placing, "reprioritise", cut)
+    assert failure_of(lambda: jobs.run(picker.pk)) is not None
+    monkeypatch.setattr(placing, "reprioritise", reprioritise)
     assert Selection.objects.get().state == State.RUNNING
     assert 0 < sum(p != 0.4 for p in LabelTask.objects.values_list("priority", flat=True)) < TASKS
     Job.objects.filter(pk=picker.pk).update(state=JobState.FAILED, token=None)
