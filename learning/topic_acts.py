@@ -18,7 +18,7 @@ from feedback import jobs
 from feedback.models import Category, Fold, Inquiry, Job, Membership
 from feedback.problems import Problem, invalid, not_found
 from feedback.services import add_categories
-from labeling import placing
+from labeling import placing, retiring
 from labeling.models import LabelTask, TaskKind, TaskState
 from labeling.services import open_task
 from learning.models import Topic, TopicEvent, TopicMember
@@ -126,6 +126,8 @@ def send_to_labeling(
                 inquiry=inquiry, kind=TaskKind.SELECTION, overlap=inquiry.project.overlap, priority=FIRST_IN_LINE, reason=reason
             )  # fmt: skip
             tasks.append(made.pk)
+        # What a model was sure of is asked after all: somebody wants to know.
+        tasks += retiring.ask_again(inquiry_ids=found, priority=FIRST_IN_LINE)
         placing.reprioritise(priorities=dict.fromkeys(tasks, FIRST_IN_LINE))
         placing.explain(reasons=dict.fromkeys(tasks, reason))
         if topic:

@@ -15,6 +15,7 @@ from feedback.services import NewInquiry, touch_project
 from feedback.webhooks import inquiry_resolved
 from labeling import actions, counters, retiring
 from labeling.models import Label, LabelTask, Slot, TaskKind, TaskState
+from learning.queueing import rescore_tasks
 from serving import late, services
 from serving.models import DecisionRecord, LateAnswer, ModelVersion
 from serving.served import served
@@ -201,3 +202,17 @@ def test_a_retired_task_can_be_asked_again(shop: Project, waiting: list[LabelTas
     assert "retired" not in LabelTask.objects.get(pk=waiting[2].pk).reason
     with transaction.atomic():
         assert retiring.ask_again(inquiry_ids=[waiting[2].inquiry_id], priority=1.0) == []
+
+
+def test_ranking_anew_answers_what_the_new_version_is_sure_of_unless_the_project_does_not_want_it(
+    shop: Project, waiting: list[LabelTask]
+) -> None:
+    Project.objects.update(confidence_threshold=0.0, retire_sure=False)
+    touch_project(project_id=shop.pk)
+    assert rescore_tasks(project_id=shop.pk) == 8
+    assert not LateAnswer.objects.exists()
+    Project.objects.update(retire_sure=True)
+    touch_project(project_id=shop.pk)
+    assert rescore_tasks(project_id=shop.pk) == 0
+    assert LateAnswer.objects.count() == 8
+    assert LabelTask.objects.filter(state=TaskState.RETIRED).count() == 8

@@ -112,6 +112,8 @@ def test_explaining_says_what_comes_first_and_changes_nothing(project: Project) 
     said = told(project, "--explain")
     assert f"Strategy {project.strategy}. Open: 1 selection; 1 of them raised by risk." in said
     assert f"1. task {task.pk}, priority 0.750: by herding; between refund 48 %, cancel 46 %; similar 34" in said
+    assert "The head of the queue: selection 85%, risk 10%, diversity 5% (risk_share" in said
+    assert "0 inquiries that waited were answered by later versions" in said
     assert "400 labels: 80.0 % right of 20 audited" in said
     assert "the next 100 labels should bring" in said
     task.refresh_from_db()

@@ -137,6 +137,22 @@ def test_each_purpose_has_its_share_of_the_first_places(queue: Project) -> None:
     assert abs(rules[:20].count("risk") - 4) <= 1
 
 
+def test_a_short_queue_is_shared_in_the_same_way_and_without_shares_is_the_strategys(queue: Project) -> None:
+    queueing.rescore_tasks(project_id=queue.pk)
+    assert order(queue)[:50] == on_one_machine(queue, "msal", 50)
+    Category.objects.filter(pk__in=Category.objects.filter(project=queue).values("pk")[:2]).update(high_risk=True)
+    Project.objects.update(risk_share=0.2, diversity_share=0.1)
+    touch_project(project_id=queue.pk)
+    queueing.rescore_tasks(project_id=queue.pk)
+    placed = LabelTask.objects.in_bulk(order(queue)[:50])
+    assert Counter(t.reason["rule"] for t in placed.values()) == {"msal": 35, "risk": 10, "diversity": 5}
+
+
+def test_shares_that_are_more_than_the_queue_are_refused_by_name(queue: Project) -> None:
+    with pytest.raises(CommandError, match="risk_share and diversity_share"):
+        call_command("configure", queue.slug, "risk_share=0.7", "diversity_share=0.5")
+
+
 def test_audits_other_folds_and_whatever_comes_later_keep_their_place(queue: Project) -> None:
     audits = add_tasks(queue, 3, seed=1, kind=TaskKind.AUDIT)
     (held_out, *_) = add_tasks(queue, 1, seed=2)

@@ -9,12 +9,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from feedback import jobs
-from feedback.models import Project
+from feedback.models import Category, Project
 from labeling.models import LabelTask, TaskState
 from learning import outlooks
 from learning.core.stopping import ENOUGH
 from learning.models import Selection, SelectionState
-from learning.queueing import rescore_tasks
+from learning.queueing import rescore_tasks, shares_of
+from serving.models import LateAnswer
 
 SHOWN = 10
 
@@ -86,11 +87,26 @@ class Command(BaseCommand):
         risky = open_tasks.filter(risk__gt=0).count()
         made_of = ", ".join(f"{n:,} {kind}" for kind, n in sorted(kinds.items())) or "nothing"
         self.stdout.write(f"Strategy {project.strategy}. Open: {made_of}; {risky:,} of them raised by risk.")
+        self.stdout.write(_split(project))
+        answered = LateAnswer.objects.filter(project=project).count()
+        self.stdout.write(
+            f"{answered:,} inquiries that waited were answered by later versions, which were sure of them."
+            if project.retire_sure
+            else "What waits is left to people even where a later version is sure of it (retire_sure is off)."
+        )
         for n, task in enumerate(open_tasks.exclude(kind="audit").order_by("-priority", "id")[:SHOWN], 1):
             self.stdout.write(f"{n:>3}. task {task.pk}, priority {task.priority:.3f}: {_in_words(task.reason)}")
         for found in Selection.objects.filter(project=project).order_by("-pk")[:1]:
             self.stdout.write(f"Last over the whole queue, {found.created_at:%Y-%m-%d %H:%M}: {_ended(found)}.")
         self.stdout.write(_outlook(outlooks.curve(project)))
+
+
+def _split(project: Project) -> str:
+    """How the places at the head of the queue are shared."""
+    parts = ", ".join(f"{name} {share:.0%}" for name, share in shares_of(project).items())
+    risky = Category.objects.filter(project=project, high_risk=True, archived_at=None).exists()
+    without = "" if risky else "; no category is of high risk, so that the others have that share"
+    return f"The head of the queue: {parts}{without} (risk_share and diversity_share of `configure`)."
 
 
 def _ended(found: Selection) -> str:
