@@ -25,6 +25,7 @@ from benchmarks import harness, probes
 from learning.core.cascade import MARGIN, Threshold, choose_threshold, goes_up
 from learning.core.distill import DistillConfig, distill, write_student
 from learning.core.export import head_graph
+from learning.core.heads.features import DISTILLED_FEATURES
 from serving.encoder import Encoder, StaticEncoder, encoder_directory
 from serving.head import OnnxHead
 
@@ -32,8 +33,6 @@ Floats = NDArray[np.floating]
 Vectors = NDArray[np.float32]
 SPLITS, QUICK_SPLITS, HELD_OUT = 5, 1, 10
 NEVER = -1e4
-# As learning.fitting has it, which only a configured Django can import.
-DISTILLED_FEATURES = 1024
 TIMED = 400
 
 

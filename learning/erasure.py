@@ -19,7 +19,7 @@ from feedback import jobs
 from feedback.erasure import inquiries_of
 from feedback.models import Job
 from labeling import erasure as labeling_erasure
-from learning import continual_states, owner, pools, topic_erasure
+from learning import continual_states, owner, pools, resuming, topic_erasure
 from learning.models import Snapshot
 from learning.owner import Owner
 from learning.snapshots import succeed
@@ -77,6 +77,7 @@ def erase(running: jobs.Running) -> dict[str, Any]:
             jobs.enqueue(kind="train", project_id=project_id, params={"reason": "erasure"})
     registry.forget_vectors(project_id=project_id)
     pools.forget_closed(project_id=project_id)
+    resuming.forget_all(project_id=project_id)
     return receipt
 
 

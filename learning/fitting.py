@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from feedback.models import Fold
 from learning.core import calibration as cal
-from learning.core.heads.features import FeatureMap
+from learning.core.heads.features import DISTILLED_FEATURES, FeatureMap
 from learning.core.heads.graph import Pool
 from learning.core.heads.stack import StackedHead, Student
 from learning.core.heads.training import RANDOM_FEATURES, TrainedHead, train_heads
@@ -30,9 +30,6 @@ SEED = 0
 # Beyond this many labels the closed form and logistic regression have caught up, and the pool's graph only costs.
 MOST_STACKED = 3_000
 STUDENT_FEATURES = 1024
-# Random features of the head behind a distilled encoder: reading 2,048 of them costs as much as the encoder itself, because
-# they do not stay in the caches, and half of them decide as well (docs/serving.md).
-DISTILLED_FEATURES = 1024
 # A temperature is fitted on the calibrate fold from so many labels on; before, cross-validation on the train fold gives it.
 ENOUGH_TO_CALIBRATE = 50
 Progress = Callable[[float, str], None]

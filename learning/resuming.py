@@ -14,6 +14,7 @@ import msgspec
 from django.conf import settings
 
 from feedback import jobs
+from feedback.models import Job
 from learning.core.heads import saved
 from learning.core.heads.training import TrainedHead
 from learning.datasets import Dataset
@@ -83,5 +84,19 @@ def forget(running: jobs.Running, encoder_sha: str) -> None:
     _path(running, encoder_sha).unlink(missing_ok=True)
 
 
+def forget_all(*, project_id: int) -> int:
+    """Delete the heads that interrupted trainings of a project have kept: they may hold vectors of its texts. Such a training fits anew
+    what it had fitted. Returns how many there were."""
+    jobs_of = Job.objects.filter(project_id=project_id, kind="train").exclude(checkpoint={})
+    found = [path for pk in jobs_of.values_list("pk", flat=True) for path in _folder().glob(f"{pk}-*.head")]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
 def _path(running: jobs.Running, encoder_sha: str) -> Path:
-    return Path(settings.ENSO_ARTIFACTS) / "checkpoints" / f"{running.job.pk}-{encoder_sha[:16]}.head"
+    return _folder() / f"{running.job.pk}-{encoder_sha[:16]}.head"
+
+
+def _folder() -> Path:
+    return Path(settings.ENSO_ARTIFACTS) / "checkpoints"

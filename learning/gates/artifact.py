@@ -11,16 +11,20 @@ from learning.gates.evidence import Evidence
 from learning.gates.result import Result
 
 SAMPLE = 200
+DECIDED = 0.5  # of the texts have to be comparable at all: a pool of near-copies would otherwise pass unseen
 SAME = 0.9999  # cosine of two texts that differ in nothing an encoder sees
 
 
 def parity(e: Evidence) -> Result:
     """The served head against the trained one: no probability differs, no answer flips."""
     x = np.concatenate([e.train.x, e.test.x])[:1000]
-    if e.trained.undecided is not None:
-        x = x[~e.trained.undecided(x)]
     if not len(x):
         return Result("parity", True, None, e.thresholds.parity, "no labeled text to compare on")
+    if e.trained.undecided is not None:
+        known, x = len(x), x[~e.trained.undecided(x)]
+        if len(x) < DECIDED * known:
+            said = f"only {len(x)} of {known} texts have neighbours that rounding cannot change: too few to compare on"
+            return Result("parity", False, None, e.thresholds.parity, said)
     if tuple(e.trained.categories) != tuple(e.head.categories):
         return Result("parity", False, None, e.thresholds.parity, "the served head has other categories")
     trained, served = np.asarray(e.trained.probabilities(x)), e.head.predict(x)

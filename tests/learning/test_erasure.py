@@ -140,6 +140,21 @@ def test_an_erasure_that_was_killed_goes_on_where_it_stopped(
     assert job.params.keys() == {"customer_sha256"}
 
 
+def test_heads_that_interrupted_trainings_have_kept_are_deleted(shop: Project, keeper: Owner, settings: object) -> None:
+    customers(shop, keeper)
+    keeper._let_go(ModelVersion.objects.get().pk)
+    other = Project.objects.create(slug="other", name="Other")
+    folder = Path(settings.ENSO_ARTIFACTS) / "checkpoints"  # type: ignore[attr-defined]
+    folder.mkdir(exist_ok=True)
+    kept = {}
+    for project in (shop, other):
+        job = Job.objects.create(kind="train", project=project, state="failed", checkpoint={"sha": {"head": "x"}})
+        kept[project.slug] = folder / f"{job.pk}-0123456789abcdef.head"
+        kept[project.slug].write_bytes(b"vectors")
+    receipt_of(shop)
+    assert {slug: path.exists() for slug, path in kept.items()} == {"sample": False, "other": True}
+
+
 def test_an_erasure_without_a_customer_is_refused(shop: Project) -> None:
     with pytest.raises(CommandError, match="name the customer"):
         call_command("erase_customer", shop.slug, " ")

@@ -8,8 +8,9 @@ from feedback import jobs
 from feedback.models import Fold, Job, JobState, Project
 from feedback.services import create_project
 from labeling.services import import_label
-from learning import cascades, fitting
+from learning import cascades
 from learning import students as distilling
+from learning.core.heads.features import DISTILLED_FEATURES
 from learning.models import TrainingRun
 from learning.reproduction import reproduce
 from serving import registry, students
@@ -136,7 +137,7 @@ def test_a_training_on_its_vectors_makes_a_lean_head_and_can_be_repeated(shop):
     run("train", shop)
     made = TrainingRun.objects.get(snapshot__encoder_sha=Student.objects.get().encoder_sha)
     head = OnnxHead.load(registry.open_bundle(made.model))
-    assert head.features - head.dimension <= fitting.DISTILLED_FEATURES
+    assert head.features - head.dimension <= DISTILLED_FEATURES
     again = reproduce(made, lambda share, stage: None)
     assert (again.erased, again.changed) == ((), ())
     assert again.same, again.differs

@@ -101,6 +101,13 @@ def test_int8_with_one_scale_per_tensor_is_stopped_by_the_parity() -> None:
     assert "parity" in failed(replace(evidence(), head=quantised))
 
 
+@pytest.mark.parametrize(("undecided", "stopped"), [(0.4, False), (0.6, True), (1.0, True)])
+def test_a_head_that_rounding_decides_for_most_texts_is_not_taken_for_equal(undecided: float, stopped: bool) -> None:
+    given = evidence()
+    trained = replace(given.trained, undecided=lambda x: np.arange(len(x)) < undecided * len(x))
+    assert ("parity" in failed(replace(given, trained=trained))) is stopped
+
+
 def test_leaked_test_rows_are_stopped_by_the_leakage_gate() -> None:
     train, test = data()
     leaked = Labeled(
