@@ -1,8 +1,9 @@
 """Texts per CPU-second, latency and accuracy of every encoder, all measured in turn in the same process.
 
-Accuracy is that of logistic regression on the embeddings (C by cross-validation); a row ``NAME+averaged`` has the mean of that
-head's probabilities and those of a random-feature ridge (2,000 features). Rates count tokenisation and inference.
-``student`` is distilled from the served variant on the training texts, without labels; ``cascade`` stands before it
+Accuracy is that of logistic regression on the embeddings (C by cross-validation). The served variant and its student have two
+more rows each, ``NAME+ridge`` by a random-feature ridge (2,000 features) and ``NAME+averaged`` by the mean of both heads'
+probabilities; ``student_gaps`` is, for each kind of head, the encoder's accuracy less the student's. Rates count tokenisation and
+inference. ``student`` is distilled from the served variant on the training texts, without labels; ``cascade`` stands before it
 (benchmarks/encoder_cascade.py).
 """
 
@@ -26,6 +27,8 @@ from serving.encoder.manifest import MANIFEST
 VARIANTS = ("fp32", "int8", "int8_dynamic", "int8_tensor")
 AVERAGED = "int8"
 STUDENT = "student"
+# Kind of head → how its row is named after the encoder's.
+KINDS = {"logistic": "", "ridge": "+ridge", "averaged": "+averaged"}
 
 
 def main() -> None:
@@ -38,8 +41,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = measured(args, corpus, encoders, Path(folder))
     harness.emit(args, figures, table(figures["encoders"]))
-    if cascade := figures.get("cascade"):
-        print({k: round(v, 4) for k, v in cascade.items()})
+    for name in ("student_gaps", "cascade"):
+        if found := figures.get(name):
+            print(name, {k: round(v, 4) for k, v in found.items()})
 
 
 def measured(
@@ -59,6 +63,7 @@ def measured(
         rows[name]["size_mb"] = sizes[name]
         rows |= judged(name, encoder, corpus, rows[name], seed=args.seed)
     if teacher is not None:
+        figures["student_gaps"] = gaps(rows)
         figures["cascade"] = encoder_cascade.measured(
             teacher, f"{PACKAGE_MODEL}-{AVERAGED}", corpus, seed=args.seed, quick=args.quick
         )
@@ -136,16 +141,27 @@ def summary(rates: dict[int, list[float]], latencies: list[float]) -> dict[str, 
 def judged(
     name: str, encoder: Encoder, corpus: harness.Corpus, row: dict[str, Any], *, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """``row`` with its accuracy; for the served variant and its student also the row of the averaged heads."""
+    """``row`` with its accuracy; for the served variant and its student also the rows of the ridge and of the averaged heads."""
     train, test = harness.embed(encoder, corpus.train_texts), harness.embed(encoder, corpus.test_texts)
     logistic = probes.fit_logistic(train, corpus.train_labels, seed=seed)
     found = logistic.probabilities(test)
     rows = {name: {**row, "accuracy": accuracy(found, corpus.test_labels), "C": logistic.choice}}
     if name in (AVERAGED, STUDENT):
         ridge = probes.fit_ridge(train, corpus.train_labels, seed=seed)
-        both = (found + ridge.probabilities(test)) / 2
+        by_ridge = ridge.probabilities(test)
+        rows[f"{name}+ridge"] = {**row, "accuracy": accuracy(by_ridge, corpus.test_labels), "lambda": ridge.choice}
+        both = (found + by_ridge) / 2
         rows[f"{name}+averaged"] = {**row, "accuracy": accuracy(both, corpus.test_labels), "C": logistic.choice}
     return rows
+
+
+def gaps(rows: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Kind of head → the served variant's accuracy less its student's with the same kind, in fractions; {} without a student."""
+    if STUDENT not in rows:
+        return {}
+    return {
+        kind: rows[AVERAGED + suffix]["accuracy"] - rows[STUDENT + suffix]["accuracy"] for kind, suffix in KINDS.items()
+    }
 
 
 def accuracy(p: np.ndarray, y: np.ndarray) -> float:

@@ -25,7 +25,7 @@ from benchmarks import harness, probes
 from learning.core.cascade import MARGIN, Threshold, choose_threshold, goes_up
 from learning.core.distill import DistillConfig, distill, write_student
 from learning.core.export import head_graph
-from learning.core.heads.features import DISTILLED_FEATURES
+from learning.core.heads.training import DISTILLED_FEATURES
 from serving.encoder import Encoder, StaticEncoder, encoder_directory
 from serving.head import OnnxHead
 

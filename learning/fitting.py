@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from feedback.models import Fold
 from learning.core import calibration as cal
-from learning.core.heads.features import DISTILLED_FEATURES, FeatureMap
+from learning.core.heads.features import FeatureMap
 from learning.core.heads.graph import Pool
 from learning.core.heads.stack import StackedHead, Student
-from learning.core.heads.training import RANDOM_FEATURES, TrainedHead, train_heads
+from learning.core.heads.training import DISTILLED_FEATURES, RANDOM_FEATURES, TrainedHead, train_heads
 from learning.datasets import POOL, Dataset, unlabeled
 from learning.snapshots import Material
 from serving import zero_shot

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import encoder
+from benchmarks import encoder, harness
 from serving.encoder import NgramEncoder
 
 
@@ -31,6 +31,20 @@ def test_a_run_on_the_projects_own_corpus_writes_the_report(tmp_path, monkeypatc
     assert report["encoders"]["ngram"]["accuracy"] > 0.5
     assert report["encoders"]["ngram"]["size_mb"] == 0
     assert "ngram" in capsys.readouterr().out
+
+
+def test_a_student_is_compared_with_its_encoder_by_the_same_kind_of_head():
+    corpus, rows = harness.load_corpus(None, seed=0, size=400), {}
+    for name, width in ((encoder.AVERAGED, 64), (encoder.STUDENT, 16)):
+        rows |= encoder.judged(name, NgramEncoder(width), corpus, {}, seed=0)
+    found = encoder.gaps(rows)
+    assert set(found) == {"logistic", "ridge", "averaged"}
+    assert found["ridge"] == rows["int8+ridge"]["accuracy"] - rows["student+ridge"]["accuracy"]
+    assert min(found.values()) > 0  # a quarter of the width tells less apart, whatever reads it
+
+
+def test_without_a_student_there_is_nothing_to_compare():
+    assert encoder.gaps({encoder.AVERAGED: {"accuracy": 0.9}}) == {}
 
 
 def test_accuracy_is_the_share_of_right_answers():

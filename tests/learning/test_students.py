@@ -10,7 +10,7 @@ from feedback.services import create_project
 from labeling.services import import_label
 from learning import cascades
 from learning import students as distilling
-from learning.core.heads.features import DISTILLED_FEATURES
+from learning.core.heads.training import DISTILLED_FEATURES
 from learning.models import TrainingRun
 from learning.reproduction import reproduce
 from serving import registry, students

@@ -21,9 +21,6 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
 ROUNDS = 3  # fewer make features of one block visibly dependent; more change nothing
-# Random features of the head behind a distilled encoder: reading 2,048 of them costs as much as the encoder itself, because
-# they do not stay in the caches, and half of them decide as well (docs/serving.md).
-DISTILLED_FEATURES = 1024
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ from learning.core.heads.ridge import RidgeStatistics
 Matrix = npt.NDArray[np.float64]
 Progress = Callable[[float, str], None]
 RANDOM_FEATURES = 2048
+# Of the head behind a distilled encoder: reading 2,048 of them costs as much as the encoder itself, because they do not stay
+# in the caches, and half of them decide as well (docs/serving.md).
+DISTILLED_FEATURES = 1024
 # Blends whose ridge has half a share lose nothing when they are trained, and most of what they would lose until the
 # next training otherwise: the ridge is the part that follows live labels.
 LIVE_SHARE = 0.5
