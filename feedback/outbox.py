@@ -85,6 +85,18 @@ def publish(*, kind: str, project_id: int | None, payload: dict[str, Any]) -> Ou
     return event
 
 
+def publish_all(*, kind: str, project_id: int | None, payloads: Sequence[dict[str, Any]]) -> None:
+    """Many events of a kind at once, each as `publish` writes it."""
+    if not payloads:
+        return
+    now, request_id = timezone.now(), logs.current_request()
+    OutboxEvent.objects.bulk_create(
+        OutboxEvent(kind=kind, project_id=project_id, payload=p, available_at=now, request_id=request_id)
+        for p in payloads
+    )
+    transaction.on_commit(nudge)
+
+
 def publish_from(query: str) -> str:
     """SQL that writes an event for each (kind, project_id, payload) that `query` yields. Whoever runs it calls `nudge`."""
     return f"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -71,21 +71,38 @@ def settle_inquiry(*, inquiry_id: uuid.UUID, category_id: int) -> None:
             score_fold.ask_anew([inquiry_id])
 
 
-def answer_late(*, inquiry_id: uuid.UUID, category_id: int, reply_id: int | None, model: str) -> bool:
-    """The model answers an inquiry that waited for a person; False where it waits no more. Its scores count there from now on."""
-    with transaction.atomic():
-        waiting = Inquiry.objects.select_for_update().filter(pk=inquiry_id, status=Status.WAITING).first()
-        if waiting is None:
-            return False
-        moved = waiting.category_id != category_id
-        Inquiry.objects.filter(pk=inquiry_id).update(
-            status=Status.ANSWERED, category_id=category_id, reply_id=reply_id, model=model
-        )
-        payload = {"inquiry": str(inquiry_id), "by": "model", "reply": reply_id}
-        outbox.publish(kind="inquiry.resolved", project_id=waiting.project_id, payload=payload)
-        if moved:
-            score_fold.ask_anew([inquiry_id])
-    return True
+@dataclass(frozen=True)
+class LateReply:
+    """What the model answers an inquiry with that waited for a person."""
+
+    inquiry_id: uuid.UUID
+    category_id: int
+    reply_id: int | None
+
+
+def answer_late(*, project_id: int, replies: Sequence[LateReply], model: str) -> set[uuid.UUID]:
+    """The model answers inquiries that waited; returns those that did. Their scores count under the new category from now on.
+
+    In a transaction of the caller, who holds a lock that no second one answers the same.
+    """
+    wanted = {r.inquiry_id: r for r in replies}
+    waiting = list(
+        Inquiry.objects.select_for_update()
+        .filter(pk__in=list(wanted), project_id=project_id, status=Status.WAITING)
+        .order_by("pk")
+    )
+    moved = [i.pk for i in waiting if i.category_id != wanted[i.pk].category_id]
+    for inquiry in waiting:
+        inquiry.status, inquiry.model = Status.ANSWERED, model
+        inquiry.category_id, inquiry.reply_id = wanted[inquiry.pk].category_id, wanted[inquiry.pk].reply_id
+    Inquiry.objects.bulk_update(waiting, ["status", "model", "category", "reply"])
+    outbox.publish_all(
+        kind="inquiry.resolved", project_id=project_id,
+        payloads=[{"inquiry": str(i.pk), "by": "model", "reply": i.reply_id} for i in waiting],
+    )  # fmt: skip
+    if moved:
+        score_fold.ask_anew(moved)
+    return {i.pk for i in waiting}
 
 
 def record_feedback(*, project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> list[Receipt]:

@@ -6,14 +6,13 @@ a question, and an open case is a person's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db.models import Count, Exists, OuterRef
 from django.utils import timezone
 
 from feedback.models import Project
-from labeling import queue
 from labeling.models import (
     Annotation,
     Escalation,
@@ -51,12 +50,15 @@ def untouched(task_ids: Sequence[int]) -> list[LabelTask]:
     return [found[pk] for pk, count in sorted(taken) if held.get(pk) == count]
 
 
-def retire(task: LabelTask, why: dict[str, Any]) -> None:
-    """Ask nobody any more; `why` is kept with the reason for which it was asked. The caller holds the task's row."""
-    queue.close_open_slots(task)
-    task.reason = {**(task.reason if isinstance(task.reason, dict) else {}), "retired": why}
-    task.state, task.resolved_at = TaskState.RETIRED, timezone.now()
-    task.save(update_fields=["state", "reason", "resolved_at"])
+def retire(why: Mapping[int, dict[str, Any]], tasks: Sequence[LabelTask]) -> None:
+    """Ask nobody any more; what ``why`` says of a task, by id, is kept with the reason for which it was asked. The caller holds the
+    rows of the tasks and of their slots."""
+    now = timezone.now()
+    for task in tasks:
+        task.reason = {**(task.reason if isinstance(task.reason, dict) else {}), "retired": why[task.pk]}
+        task.state, task.resolved_at = TaskState.RETIRED, now
+    Slot.objects.filter(task__in=tasks).exclude(state=SlotState.DONE).delete()
+    LabelTask.objects.bulk_update(tasks, ["state", "reason", "resolved_at"])
 
 
 def ask_again(*, inquiry_ids: Sequence[Any], priority: float) -> list[int]:

@@ -6,23 +6,26 @@ now, and the task is retired; whatever it would hand to a person stays with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from feedback.models import Inquiry, Status
-from feedback.services import answer_late
+from feedback.services import LateReply, answer_late
 from labeling import retiring
 from labeling.models import LabelTask
 from serving import engine, policies, services
 from serving.embeddings import space_of
-from serving.engine import Desk, Prediction, ServedHead
+from serving.encoder import Encoder
+from serving.engine import CategoryInfo, Desk, Prediction, ServedHead
 from serving.models import DecisionRecord, Embedding, LateAnswer, ReplyShown
 from serving.served import served
 
 AT_ONCE = 100  # tasks in one transaction
+Floats = NDArray[np.float32]
 
 
 def answer_sure(
@@ -52,7 +55,7 @@ def answer_sure(
         part = ids[start : start + AT_ONCE]
         with transaction.atomic():
             found = retiring.untouched(part)
-            retired += [task.pk for task in found if _answered(desk, head, encoder_sha, task, shares[task.pk])]
+            retired += _answer(desk, head, encoder, space_of(encoder_sha).stored_sha, found, shares)
         report(min(start + AT_ONCE, len(ids)))
     return retired
 
@@ -67,39 +70,82 @@ def _may_answer(desk: Desk, head: ServedHead, probabilities: NDArray[np.float32]
     return np.asarray(safe[best] & sure, dtype=bool)
 
 
-def _answered(desk: Desk, head: ServedHead, encoder_sha: str, task: LabelTask, p: NDArray[np.float32]) -> bool:
-    """Answer one inquiry and retire its task; False where a person has to answer after all."""
+@dataclass(frozen=True)
+class _Late:
+    """A task whose inquiry the version answers by itself."""
+
+    task: LabelTask
+    prediction: Prediction
+    outcome: services.Outcome
+    category: CategoryInfo
+
+
+def _answer(
+    desk: Desk,
+    head: ServedHead,
+    encoder: Encoder,
+    stored_sha: str,
+    tasks: Sequence[LabelTask],
+    shares: Mapping[int, Floats],
+) -> list[int]:
+    """Answer what can be answered of these locked tasks and retire it; returns their ids. In a transaction."""
+    inquiries = [task.inquiry_id for task in tasks]
+    known = _Known.of(inquiries, stored_sha)
+    late = [found for t in tasks if (found := _decided(desk, head, encoder, known, t, shares[t.pk])) is not None]
+    replies = [
+        LateReply(f.task.inquiry_id, f.category.id, f.outcome.reply.id if f.outcome.reply else None) for f in late
+    ]
+    answered = answer_late(project_id=desk.project_id, replies=replies, model=head.name)
+    told = [found for found in late if found.task.inquiry_id in answered]
+    LateAnswer.objects.bulk_create(_row(desk, head, found) for found in told)
+    ReplyShown.objects.bulk_create(
+        ReplyShown(**policies.shown_columns(f.outcome.chosen, f.task.inquiry_id)) for f in told if f.outcome.chosen
+    )
+    why = {
+        f.task.pk: {"model": head.name, "category": f.category.key, "confidence": round(f.prediction.confidence, 4)}
+        for f in late
+    }
+    retiring.retire(why, [found.task for found in late])
+    return [found.task.pk for found in late]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is stored about inquiries: the tone that was read on arrival, their vectors, and whether a policy has shown a reply."""
+
+    tones: Mapping[Any, float | None]
+    vectors: Mapping[Any, bytes]
+    shown: frozenset[Any]
+
+    @classmethod
+    def of(cls, inquiries: Sequence[Any], stored_sha: str) -> _Known:
+        records = DecisionRecord.objects.filter(inquiry__in=inquiries).values_list("inquiry_id", "sentiment")
+        rows = Embedding.objects.filter(inquiry__in=inquiries, encoder_sha=stored_sha)
+        shown = ReplyShown.objects.filter(inquiry__in=inquiries).values_list("inquiry_id", flat=True)
+        vectors = {pk: bytes(vector) for pk, vector in rows.values_list("inquiry_id", "vector")}
+        return cls(dict(records), vectors, frozenset(shown))
+
+
+def _decided(desk: Desk, head: ServedHead, encoder: Encoder, known: _Known, task: LabelTask, p: Floats) -> _Late | None:
+    """What the version answers as on an arrival, from the stored vector and the tone that was read then; None where a person has to."""
     inquiry = task.inquiry
-    prediction = _prediction(head, encoder_sha, inquiry, p)
-    if prediction is None or prediction.category is None or ReplyShown.objects.filter(inquiry=inquiry).exists():
-        return False
+    tone, vector = known.tones.get(inquiry.pk), known.vectors.get(inquiry.pk)
+    if tone is None or vector is None or inquiry.pk in known.shown:
+        return None
+    prediction = engine.one(encoder, head, p, tone, engine.from_bytes([vector])[0])
     unit = inquiry.customer or inquiry.external_id or str(inquiry.pk)
     outcome = services.outcome_of(desk, prediction, inquiry.locale, inquiry.metadata, draw=1.0, unit=unit)
-    if outcome.decision.decision != "auto" or head.model_id is None:
-        return False
-    category = desk.categories[prediction.category]
-    if inquiry.status == Status.WAITING:
-        reply = outcome.reply
-        answer_late(
-            inquiry_id=inquiry.pk, category_id=category.id, reply_id=reply.id if reply else None, model=head.name
-        )
-        told = {"category": category.key, "confidence": round(prediction.confidence, 4)}
-        LateAnswer.objects.create(
-            inquiry=inquiry, project_id=desk.project_id, model_id=head.model_id, model_name=head.name, delta=head.delta,
-            category_id=category.id, confidence=prediction.confidence,
-            answer={**told, "reply": reply and {"id": reply.id, "text": reply.text}},
-        )  # fmt: skip
-        if outcome.chosen is not None:
-            ReplyShown.objects.create(**policies.shown_columns(outcome.chosen, inquiry.pk))
-    retiring.retire(task, {"model": head.name, "category": category.key, "confidence": round(prediction.confidence, 4)})
-    return True
-
-
-def _prediction(head: ServedHead, encoder_sha: str, inquiry: Inquiry, p: NDArray[np.float32]) -> Prediction | None:
-    """What an arrival would be told, from the stored vector and the tone that was read then; None where neither is known."""
-    record = DecisionRecord.objects.filter(inquiry=inquiry).first()
-    stored = Embedding.objects.filter(inquiry=inquiry, encoder_sha=space_of(encoder_sha).stored_sha).first()
-    if record is None or record.sentiment is None or stored is None:
+    if outcome.decision.decision != "auto" or prediction.category is None:
         return None
-    x = engine.from_bytes([stored.vector])[0]
-    return engine.one(served.encoder_by_sha(encoder_sha), head, p, record.sentiment, x)
+    return _Late(task, prediction, outcome, desk.categories[prediction.category])
+
+
+def _row(desk: Desk, head: ServedHead, found: _Late) -> LateAnswer:
+    assert head.model_id is not None  # `answer_sure` answers nothing without a version
+    reply, confidence = found.outcome.reply, found.prediction.confidence
+    told = {"category": found.category.key, "confidence": round(confidence, 4)}
+    return LateAnswer(
+        inquiry_id=found.task.inquiry_id, project_id=desk.project_id, model_id=head.model_id, model_name=head.name,
+        delta=head.delta, category_id=found.category.id, confidence=confidence,
+        answer={**told, "reply": reply and {"id": reply.id, "text": reply.text}},
+    )  # fmt: skip

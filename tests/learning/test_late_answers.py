@@ -172,21 +172,21 @@ def test_one_whose_connection_is_cut_between_answer_and_retirement_leaves_nothin
     shop: Project, waiting: list[LabelTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(late, "AT_ONCE", 3)
-    retired: list[Any] = []
+    batches: list[int] = []
     retire = retiring.retire
 
-    def cut(task: LabelTask, why: dict[str, Any]) -> None:
-        retired.append(task)
-        if len(retired) == 5:
+    def cut(why: dict[int, dict[str, Any]], tasks: list[LabelTask]) -> None:
+        batches.append(len(tasks))
+        if len(batches) == 2:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        retire(task, why)
+        retire(why, tasks)
 
     monkeypatch.setattr(retiring, "retire", cut)
     assert failure_of(lambda: sure_of(shop, waiting)) is not None
     monkeypatch.setattr(retiring, "retire", retire)
     closed = set(LabelTask.objects.filter(state=TaskState.RETIRED).values_list("inquiry_id", flat=True))
-    assert (len(retired), len(closed)) == (5, 3)
+    assert (batches, len(closed)) == ([3, 3], 3)
     assert set(LateAnswer.objects.values_list("inquiry_id", flat=True)) == closed
     assert set(Inquiry.objects.filter(task__in=waiting, status=Status.ANSWERED).values_list("pk", flat=True)) == closed
     assert len(sure_of(shop, waiting)) == 5
