@@ -52,7 +52,8 @@ __all__ = [
 class Embedding(models.Model):
     """A text's vector under one encoder variant, as float16 bytes: a row, so that erasure reaches it."""
 
-    inquiry = models.ForeignKey("feedback.Inquiry", on_delete=models.CASCADE, related_name="embeddings")
+    # Found by `embedding_once`, which begins with it.
+    inquiry = models.ForeignKey("feedback.Inquiry", on_delete=models.CASCADE, related_name="embeddings", db_index=False)
     encoder_sha = models.CharField(max_length=64)
     vector = models.BinaryField()
 

@@ -60,7 +60,7 @@ class ReplyShown(models.Model):
     """
 
     inquiry = models.OneToOneField("feedback.Inquiry", on_delete=models.CASCADE, primary_key=True, related_name="shown")
-    policy = models.ForeignKey(PolicyVersion, on_delete=models.CASCADE, related_name="shown")
+    policy = models.ForeignKey(PolicyVersion, on_delete=models.CASCADE, related_name="shown", db_index=False)
     reply = models.ForeignKey("feedback.Reply", on_delete=models.PROTECT, null=True, related_name="shown")
     propensity = models.FloatField()
     candidates = models.JSONField(help_text="Probability of each candidate, by the reply's id.")

@@ -166,7 +166,7 @@ class RolloutLook(models.Model):
 class ShadowAnswer(models.Model):
     """What a candidate would have answered; nobody was shown it. One per inquiry and rollout."""
 
-    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="shadow")
+    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="shadow", db_index=False)
     inquiry = models.ForeignKey("feedback.Inquiry", on_delete=models.CASCADE, related_name="+")
     category = models.ForeignKey("feedback.Category", on_delete=models.CASCADE, null=True, related_name="+")
     confidence = models.FloatField(default=0.0)

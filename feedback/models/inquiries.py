@@ -26,7 +26,8 @@ class Inquiry(models.Model):
     """One inquiry. The text lives in this row alone: other tables refer to it, so that erasing it erases it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="inquiries")
+    # An index of its own would be written with each inquiry and say nothing that those below do not.
+    project = models.ForeignKey("feedback.Project", on_delete=models.CASCADE, related_name="inquiries", db_index=False)
     app = models.ForeignKey("feedback.ClientApp", on_delete=models.SET_NULL, null=True, related_name="+")
     external_id = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - null is "none given": unique where given
     request_sha = models.BinaryField(max_length=32)
