@@ -8,7 +8,7 @@ built, parsed and planned once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import psycopg
 from django.conf import settings
-from django.db.models import NOT_PROVIDED, Model
+from django.db.models import NOT_PROVIDED, BinaryField, Model
 
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]  # by the name of a part
@@ -69,7 +69,11 @@ def run(
     """
     present = tuple(p for p in parts if isinstance(p, Derived) or rows.get(p.name))
     shapes = tuple(tuple(rows[p.name][0]) if isinstance(p, Part) else () for p in present)
-    given = [_encoded(rows[p.name]) for p in present if isinstance(p, Part)]
+    given = [
+        _encoded(rows[p.name], _binary(p.model, shape))
+        for p, shape in zip(present, shapes, strict=True)
+        if isinstance(p, Part)
+    ]
     before, opened.prepare_threshold = opened.prepare_threshold, 0
     try:
         with psycopg.RawCursor(opened) as cursor:
@@ -101,9 +105,18 @@ def _insert(part: Part, shape: tuple[str, ...], number: int) -> str:
     return f"INSERT INTO {meta.db_table} ({columns}) SELECT {columns} FROM {source}{where} {part.then}"  # noqa: S608 - names
 
 
-def _encoded(rows: Iterable[Row]) -> str:
-    return msgspec.json.encode([{k: _plain(v) for k, v in row.items()} for row in rows]).decode()
+@cache
+def _binary(model: type[Model], shape: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of these columns hold bytes: JSON has none, so they go as the text that PostgreSQL reads as bytea."""
+    return tuple(f.column for f in model._meta.concrete_fields if isinstance(f, BinaryField) and f.column in shape)
 
 
-def _plain(value: Any) -> Any:
-    return "\\x" + value.hex() if isinstance(value, bytes) else value
+def _encoded(rows: list[Row], binary: tuple[str, ...]) -> str:
+    """Rows as a JSON array. Only rows that hold bytes are copied, and of their values only the bytes are looked at."""
+    if binary:
+        rows = [{**row, **{name: _as_text(row[name]) for name in binary}} for row in rows]
+    return msgspec.json.encode(rows).decode()
+
+
+def _as_text(value: bytes | None) -> str | None:
+    return None if value is None else "\\x" + value.hex()

@@ -139,11 +139,13 @@ def record(*, project_id: int, app_id: int | None, events: Sequence[NewEvent]) -
     if len(rows) > 1:
         return _store_many(rows)
     try:
-        return [_singles.submit(rows[0])]
+        receipt = _singles.submit(rows[0])
     except Busy as error:
         raise Problem(
             503, "busy", f"Events arrive faster than they can be stored ({error}): send this again.", retry_after=1
         ) from error
+    _nudge(rows)  # not by the leader of the group: the others would wait for the broker with it
+    return [receipt]
 
 
 def _store_within(rows: Sequence[Row]) -> list[Receipt]:
@@ -197,9 +199,7 @@ def _store_group(rows: Sequence[Row]) -> list[Receipt]:
     for line, row in enumerate(rows):
         row.line = line
     with _kept.cursor() as cursor:
-        receipts = _store(cursor, rows)
-    _nudge(rows)
-    return receipts
+        return _store(cursor, rows)
 
 
 def _nudge(events: Sequence[Row] | Sequence[NewEvent]) -> None:

@@ -43,27 +43,29 @@ class KeptConnection:
         self._connection, self._lock = None, threading.Lock()
 
     @contextmanager
-    def cursor(self, *, patience: float = -1) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
-        """A cursor for the block, once it is this caller's turn; OperationalError after `patience` seconds (-1: no end)."""
-        with self._turn(patience), connection.wrap_database_errors:
-            opened = self._opened()
-            try:
-                yield opened.cursor()
-            except psycopg.OperationalError:
-                if opened.closed:
-                    drop_idle()
-                self._close()
-                raise
-
-    @contextmanager
-    def _turn(self, patience: float) -> Iterator[None]:
+    def connection(self, *, patience: float = -1) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """The connection for the block, once it is this caller's turn; OperationalError after `patience` seconds (-1: no end)."""
         lock = self._lock  # the one of this moment: a forked child has another
         if not lock.acquire(timeout=patience):
             raise OperationalError(f"the connection was not free within {patience:g} s")
         try:
-            yield
+            with connection.wrap_database_errors:
+                opened = self._opened()
+                try:
+                    yield opened
+                except psycopg.OperationalError:
+                    if opened.closed:
+                        drop_idle()
+                    self._close()
+                    raise
         finally:
             lock.release()
+
+    @contextmanager
+    def cursor(self, *, patience: float = -1) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
+        """A cursor of it, under the same rules."""
+        with self.connection(patience=patience) as opened:
+            yield opened.cursor()
 
     def _opened(self) -> psycopg.Connection[tuple[Any, ...]]:
         name = connection.settings_dict["NAME"]

@@ -105,14 +105,23 @@ def publish_from(query: str) -> str:
 
 
 def nudge() -> None:
-    """Wake the relay, at most every `NUDGE_SECONDS` per process; a lost nudge costs one beat, never an event."""
-    from feedback.tasks import relay_outbox, send_quietly
+    """Wake the relay, at most every `NUDGE_SECONDS` per process; a lost nudge costs one beat, never an event.
 
+    Whoever does wake it waits for the broker: never call this while others wait for the caller.
+    """
+    if _nudged_just_now():
+        return
     with _nudge_lock:
-        if time.monotonic() - _last_nudge[0] < NUDGE_SECONDS:
+        if _nudged_just_now():
             return
         _last_nudge[0] = time.monotonic()
+    from feedback.tasks import relay_outbox, send_quietly
+
     send_quietly(relay_outbox)
+
+
+def _nudged_just_now() -> bool:
+    return time.monotonic() - _last_nudge[0] < NUDGE_SECONDS
 
 
 def relay(limit: int = BATCH) -> int:

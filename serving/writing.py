@@ -63,11 +63,14 @@ def store(story: Story) -> bool:
     if connection.in_atomic_block:
         return store_within(story)
     try:
-        return _group.submit(story)
+        stored = _group.submit(story)
     except Busy as error:
         raise Problem(
             503, "busy", f"Inquiries arrive faster than they can be stored ({error}): send this again.", retry_after=1
         ) from error
+    if stored:
+        outbox.nudge()  # not by the leader of the group: the others, and the next group, would wait for the broker with it
+    return stored
 
 
 def store_within(story: Story) -> bool:
@@ -90,14 +93,11 @@ def _store_group(stories: Sequence[Story]) -> list[bool]:
     """A group over the kept connection, where each statement is a transaction."""
     for attempt in range(MAX_DEADLOCKS):
         try:
-            with _kept.cursor() as cursor:
-                stored = _written(cursor.connection, stories)
+            with _kept.connection() as opened:
+                return _written(opened, stories)
         except OperationalError as error:
             if attempt == MAX_DEADLOCKS - 1 or not isinstance(error.__cause__, DeadlockDetected):
                 raise
-        else:
-            outbox.nudge()
-            return stored
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -10,13 +10,14 @@ from django.db import connection, transaction
 from django.forms.models import model_to_dict
 from django.test import Client
 
+from feedback import outbox
 from feedback import services as feedback_services
 from feedback.models import Event, IdempotencyRecord, Inquiry, OutboxEvent, Project
 from feedback.services import NewInquiry, add_reply, touch_project
 from labeling import services as labeling_services
 from labeling.models import LabelTask, Slot, TaskKind
 from serving import services
-from serving.models import DecisionRecord, Embedding
+from serving.models import DecisionRecord, Embedding, ReplyShown, ShadowAnswer
 from serving.served import served
 from tests.conftest import make_key
 
@@ -167,6 +168,52 @@ def test_inquiries_that_come_together_each_get_their_own_task_slots_and_event(pr
     assert sorted(told) == sorted(str(pk) for pk in Inquiry.objects.values_list("pk", flat=True))
     tasks = dict(DecisionRecord.objects.values_list("inquiry_id", "answer__task"))
     assert tasks == dict(LabelTask.objects.values_list("inquiry_id", "pk"))  # the id that was told is the one that is
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_hangs_holds_up_one_request_and_not_those_that_come_after_it(project, monkeypatch):
+    unsure(project)
+    send, hanging, back = sender(project), threading.Event(), threading.Event()
+
+    def hang(*args, **options) -> None:
+        if not hanging.is_set():
+            hanging.set()
+            assert back.wait(30)
+
+    monkeypatch.setattr("feedback.tasks.send_quietly", hang)
+    monkeypatch.setattr(outbox, "_last_nudge", [0.0])  # making the project woke the relay just now
+
+    def one(external_id: str) -> int:
+        try:
+            return send(external_id)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        held = pool.submit(one, "t-1")
+        try:
+            assert hanging.wait(30)
+            assert pool.submit(one, "t-2").result(10) == 201
+            assert not held.done()
+        finally:
+            back.set()
+        assert held.result(30) == 201
+
+
+@pytest.mark.django_db
+def test_no_index_that_is_written_with_an_inquiry_is_the_beginning_of_another():
+    tables = [m._meta.db_table for m in (Inquiry, Embedding, DecisionRecord, ReplyShown, Slot, ShadowAnswer)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """WITH whole AS (
+                SELECT indrelid, indexrelid, indexrelid::regclass::text AS name, indisunique, indkey::text || ' ' AS columns
+                FROM pg_index WHERE indrelid = ANY(%s::regclass[]) AND indpred IS NULL AND indexprs IS NULL
+            )
+            SELECT a.name, b.name FROM whole a JOIN whole b ON a.indrelid = b.indrelid AND a.indexrelid <> b.indexrelid
+            WHERE NOT a.indisunique AND starts_with(b.columns, a.columns)""",
+            [tables],
+        )
+        assert cursor.fetchall() == []
 
 
 @pytest.mark.django_db
