@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('feedback', '0081_audit_reply_expiry'),
+        ('feedback', '0082_queue_shares'),
     ]
 
     operations = [

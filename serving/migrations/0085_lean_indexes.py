@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('feedback', '0085_lean_indexes'),
-        ('serving', '0081_language'),
+        ('serving', '0082_late_answers'),
     ]
 
     operations = [
