@@ -64,6 +64,8 @@ def rescore_tasks(*, project_id: int) -> int:
     project = Project.objects.get(pk=project_id)
     served.desk(project_id)
     served.refresh()
+    for sha in late.encoders_of_late_answers(project_id=project_id):
+        late.ask_about_doubted(project_id=project_id, encoder_sha=sha, most=TOP)
     return sum(_rescore(project, sha, tasks) for sha, tasks in _open_by_encoder(project_id).items())
 
 

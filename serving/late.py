@@ -14,9 +14,10 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
+from feedback.models import Fold
 from feedback.services import LateReply, answer_late
 from labeling import retiring
-from labeling.models import LabelTask
+from labeling.models import LabelTask, TaskState
 from serving import engine, policies, services
 from serving.embeddings import space_of
 from serving.encoder import Encoder
@@ -58,6 +59,33 @@ def answer_sure(
             retired += _answer(desk, head, encoder, space_of(encoder_sha).stored_sha, found, shares)
         report(min(start + AT_ONCE, len(ids)))
     return retired
+
+
+def encoders_of_late_answers(*, project_id: int) -> list[str]:
+    """Encoder variants of the versions that have answered late."""
+    found = LateAnswer.objects.filter(project=project_id).order_by()
+    return sorted(set(found.values_list("model__encoder_sha", flat=True).distinct()))
+
+
+def ask_about_doubted(*, project_id: int, encoder_sha: str, most: int) -> list[int]:
+    """Open tasks anew that were retired because a version was sure, where the one that serves now is not: of the newest ``most``.
+
+    The customer has an answer, perhaps a wrong one; what the model has come to doubt teaches it most. Returns the ids of the tasks.
+    """
+    desk = served.desk(project_id)
+    head = served.head(desk, served.encoder_by_sha(encoder_sha))
+    rows = Embedding.objects.filter(
+        encoder_sha=space_of(encoder_sha).stored_sha, inquiry__fold=Fold.TRAIN, inquiry__late__project=project_id,
+        inquiry__task__state=TaskState.RETIRED,
+    ).order_by("-inquiry__task__id")  # fmt: skip
+    found = list(rows.values_list("inquiry_id", "vector")[:most])
+    if head.model_id is None or not found:
+        return []
+    p = head.head.predict(engine.from_bytes([vector for _, vector in found]))
+    best = p.max(axis=1) if p.shape[1] else np.zeros(len(p), np.float32)
+    doubted = [pk for (pk, _), sure in zip(found, best, strict=True) if sure < desk.policy.confidence_threshold]
+    with transaction.atomic():
+        return retiring.ask_again(inquiry_ids=doubted, priority=0.0)
 
 
 def _may_answer(desk: Desk, head: ServedHead, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:

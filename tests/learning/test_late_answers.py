@@ -216,3 +216,24 @@ def test_ranking_anew_answers_what_the_new_version_is_sure_of_unless_the_project
     assert rescore_tasks(project_id=shop.pk) == 0
     assert LateAnswer.objects.count() == 8
     assert LabelTask.objects.filter(state=TaskState.RETIRED).count() == 8
+
+
+def test_what_a_later_version_doubts_is_asked_after_all(shop: Project, waiting: list[LabelTask]) -> None:
+    sure_of(shop, waiting)
+    encoder = served.encoder_for("a")[0]
+    assert late.encoders_of_late_answers(project_id=shop.pk) == [encoder.sha256]
+    Project.objects.update(confidence_threshold=0.0)
+    touch_project(project_id=shop.pk)
+    served.refresh()
+    assert late.ask_about_doubted(project_id=shop.pk, encoder_sha=encoder.sha256, most=100) == []
+    Project.objects.update(confidence_threshold=1.0)
+    touch_project(project_id=shop.pk)
+    rescore_tasks(project_id=shop.pk)
+    opened = LabelTask.objects.filter(pk__in=[t.pk for t in waiting], state=TaskState.OPEN)
+    assert opened.count() == 8
+    assert {t.inquiry.status for t in opened.select_related("inquiry")} == {
+        Status.ANSWERED
+    }  # the customer has an answer
+    person = make_person(shop, "annotator0", "annotator")
+    answer(shop, person, claim(shop, person), key_of(shop, 1))
+    assert Label.objects.get(source="single").category.key == key_of(shop, 1)
