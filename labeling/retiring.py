@@ -61,11 +61,11 @@ def retire(why: Mapping[int, dict[str, Any]], tasks: Sequence[LabelTask]) -> Non
     LabelTask.objects.bulk_update(tasks, ["state", "reason", "resolved_at"])
 
 
-def ask_again(*, inquiry_ids: Sequence[Any], priority: float) -> list[int]:
+def ask_again(*, task_ids: Sequence[int], priority: float) -> list[int]:
     """Open tasks anew that were retired because a model was sure; returns their ids. Those of which an expert said that no category
     fits stay closed. In a transaction of the caller."""
     retired = LabelTask.objects.select_for_update(of=("self",)).filter(
-        inquiry__in=list(inquiry_ids), state=TaskState.RETIRED, kind=TaskKind.SELECTION
+        pk__in=list(task_ids), state=TaskState.RETIRED, kind=TaskKind.SELECTION
     )
     tasks = list(
         retired.exclude(resolution=Resolution.NONE).select_related("inquiry", "project", "suggestion").order_by("pk")

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.db import transaction
 from numpy.typing import NDArray
 
 from feedback import jobs
 from feedback.models import Fold, Project
-from labeling import placing
+from labeling import placing, retiring
 from labeling.models import LabelTask, TaskKind, TaskState
 from learning import selection
 from learning.datasets import collect
@@ -78,9 +79,35 @@ def _rescore(project: Project, encoder_sha: str, tasks: OpenTasks) -> int:
         )
         stays = ~np.isin(tasks.ids, gone)
         tasks, probabilities = OpenTasks(tasks.ids[stays], tasks.x[stays], tasks.lifted[stays]), probabilities[stays]
-    covered = covered_by(project.pk, encoder_sha, tasks.x.shape[1])
-    state = selection.SelectionState(tasks.x, tasks.ids, *covered, probabilities=probabilities)
-    return place(_ranked(project, state, tasks.lifted, head))
+    state = _state(project.pk, encoder_sha, tasks, probabilities, head)
+    lifted = np.concatenate([tasks.lifted, np.zeros(len(state.ids) - len(tasks.ids), bool)])
+    ranked = _ranked(project, state, lifted, head, len(tasks.ids))
+    return place(_with_what_is_asked_again(ranked, tasks.ids))
+
+
+def _state(
+    project_id: int, encoder_sha: str, tasks: OpenTasks, probabilities: Floats, head: ServedHead
+) -> selection.SelectionState:
+    """The open tasks, and behind them what was answered late: a customer who has an answer waits no more, but the label may still be
+    the one that teaches most. (Left out, it cost half a point to a point of accuracy at 1,000 labels of BANKING77.)"""
+    ids, x = late.answered(project_id=project_id, encoder_sha=encoder_sha, most=TOP)
+    covered = covered_by(project_id, encoder_sha, tasks.x.shape[1])
+    if len(ids):
+        probabilities = np.concatenate([probabilities, head.head.predict(x)])
+    return selection.SelectionState(
+        np.concatenate([tasks.x, x]), np.concatenate([tasks.ids, ids]), *covered, probabilities=probabilities
+    )
+
+
+def _with_what_is_asked_again(ranked: Ranked, open_ids: Ints) -> Ranked:
+    """Tasks that were retired and have a place in the batch are open again; the other retired ones are left out."""
+    closed = ranked.ids[~np.isin(ranked.ids, open_ids)].tolist()
+    again = [pk for pk in closed if pk in ranked.reasons]
+    with transaction.atomic():
+        opened = retiring.ask_again(task_ids=again, priority=0.0)
+    stays = np.isin(ranked.ids, open_ids) | np.isin(ranked.ids, opened)
+    ids = ranked.ids[stays]
+    return Ranked(ids, {pk: ranked.reasons[pk] for pk in ids.tolist() if pk in ranked.reasons})
 
 
 def place(ranked: Ranked) -> int:
@@ -96,8 +123,11 @@ def priorities_of(order: Ints) -> NDArray[np.float64]:
     return np.asarray(1.0 - np.arange(len(order)) / max(len(order), 1))
 
 
-def _ranked(project: Project, state: selection.SelectionState, lifted: NDArray[np.bool_], head: ServedHead) -> Ranked:
-    wanted = min(batch_size(project), len(state.ids))
+def _ranked(
+    project: Project, state: selection.SelectionState, lifted: NDArray[np.bool_], head: ServedHead, waiting: int
+) -> Ranked:
+    # No more than wait anyway: where little waits, little of what was answered is asked again.
+    wanted = min(batch_size(project), waiting)
     # The same queue gives the same picks: the seed is what has been labeled so far.
     rng = np.random.default_rng(len(state.labeled))
     # Audits are drawn on arrival, so no batch holds any.
@@ -151,7 +181,7 @@ def _risky(
     if state.probabilities is None or not risky.any():
         return np.empty(0, np.int64)
     belief = np.asarray(state.probabilities)[:, risky].sum(axis=1)
-    at = np.flatnonzero((belief >= LEAST_RISK) & ~lifted)
+    at = state.open[(belief[state.open] >= LEAST_RISK) & ~lifted[state.open]]
     return state.ids[best_first(belief, state.ids, at, most)]
 
 
@@ -168,7 +198,7 @@ def _others(
 ) -> Ints:
     """What was not placed: the strategy's other picks, then at random where it draws at random, else least certain first."""
     late_picks = picked[~np.isin(picked, placed)]
-    rest = np.flatnonzero(~np.isin(state.ids, np.concatenate([placed, late_picks])))
+    rest = state.open[~np.isin(state.ids[state.open], np.concatenate([placed, late_picks]))]
     if strategy == "random" or state.probabilities is None or state.probabilities.shape[1] < 2:
         return np.concatenate([late_picks, state.ids[rng.permutation(rest)]])
     top = np.sort(np.asarray(state.probabilities)[rest], axis=1)[:, -2:]

@@ -127,7 +127,8 @@ def send_to_labeling(
             )  # fmt: skip
             tasks.append(made.pk)
         # What a model was sure of is asked after all: somebody wants to know.
-        tasks += retiring.ask_again(inquiry_ids=found, priority=FIRST_IN_LINE)
+        closed = waiting.filter(state=TaskState.RETIRED).values_list("pk", flat=True)
+        tasks += retiring.ask_again(task_ids=list(closed), priority=FIRST_IN_LINE)
         placing.reprioritise(priorities=dict.fromkeys(tasks, FIRST_IN_LINE))
         placing.explain(reasons=dict.fromkeys(tasks, reason))
         if topic:

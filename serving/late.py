@@ -74,18 +74,24 @@ def ask_about_doubted(*, project_id: int, encoder_sha: str, most: int) -> list[i
     """
     desk = served.desk(project_id)
     head = served.head(desk, served.encoder_by_sha(encoder_sha))
+    ids, x = answered(project_id=project_id, encoder_sha=encoder_sha, most=most)
+    if head.model_id is None or not len(ids) or not head.categories:
+        return []
+    doubted = ids[head.head.predict(x).max(axis=1) < desk.policy.confidence_threshold]
+    with transaction.atomic():
+        return retiring.ask_again(task_ids=doubted.tolist(), priority=0.0)
+
+
+def answered(*, project_id: int, encoder_sha: str, most: int) -> tuple[NDArray[np.int64], Floats]:
+    """Ids [n] and unit vectors [n, d] of the newest ``most`` tasks of the train fold that were retired with a late answer."""
     rows = Embedding.objects.filter(
         encoder_sha=space_of(encoder_sha).stored_sha, inquiry__fold=Fold.TRAIN, inquiry__late__project=project_id,
         inquiry__task__state=TaskState.RETIRED,
     ).order_by("-inquiry__task__id")  # fmt: skip
-    found = list(rows.values_list("inquiry_id", "vector")[:most])
-    if head.model_id is None or not found:
-        return []
-    p = head.head.predict(engine.from_bytes([vector for _, vector in found]))
-    best = p.max(axis=1) if p.shape[1] else np.zeros(len(p), np.float32)
-    doubted = [pk for (pk, _), sure in zip(found, best, strict=True) if sure < desk.policy.confidence_threshold]
-    with transaction.atomic():
-        return retiring.ask_again(inquiry_ids=doubted, priority=0.0)
+    found = list(rows.values_list("inquiry__task__id", "vector")[:most])
+    if not found:
+        return np.empty(0, np.int64), np.zeros((0, served.encoder_by_sha(encoder_sha).dim), np.float32)
+    return np.array([pk for pk, _ in found], np.int64), engine.from_bytes([vector for _, vector in found])
 
 
 def _may_answer(desk: Desk, head: ServedHead, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -197,11 +197,11 @@ def test_a_retired_task_can_be_asked_again(shop: Project, waiting: list[LabelTas
     sure_of(shop, waiting)
     assert claim(shop, person) is None
     with transaction.atomic():
-        assert retiring.ask_again(inquiry_ids=[waiting[2].inquiry_id], priority=1.0) == [waiting[2].pk]
+        assert retiring.ask_again(task_ids=[waiting[2].pk], priority=1.0) == [waiting[2].pk]
     assert claim(shop, person).task_id == waiting[2].pk
     assert "retired" not in LabelTask.objects.get(pk=waiting[2].pk).reason
     with transaction.atomic():
-        assert retiring.ask_again(inquiry_ids=[waiting[2].inquiry_id], priority=1.0) == []
+        assert retiring.ask_again(task_ids=[waiting[2].pk], priority=1.0) == []
 
 
 def test_ranking_anew_answers_what_the_new_version_is_sure_of_unless_the_project_does_not_want_it(
@@ -237,3 +237,17 @@ def test_what_a_later_version_doubts_is_asked_after_all(shop: Project, waiting: 
     person = make_person(shop, "annotator0", "annotator")
     answer(shop, person, claim(shop, person), key_of(shop, 1))
     assert Label.objects.get(source="single").category.key == key_of(shop, 1)
+
+
+def test_what_was_answered_late_but_teaches_most_is_asked_again(shop: Project, waiting: list[LabelTask]) -> None:
+    sure_of(shop, waiting[:5])
+    Project.objects.update(strategy="random", retire_sure=False, confidence_threshold=0.0)
+    touch_project(project_id=shop.pk)
+    rescore_tasks(project_id=shop.pk)
+    opened = LabelTask.objects.filter(pk__in=[t.pk for t in waiting], state=TaskState.OPEN)
+    again = opened.filter(pk__in=[t.pk for t in waiting[:5]])
+    # Three wait, so three are picked of all eight; whoever was not picked and has an answer stays retired.
+    assert 3 <= opened.count() == 3 + again.count() <= 6
+    assert again.count() >= 1
+    assert {t.reason["rule"] for t in again} <= {"random", "diversity", "risk"}
+    assert Slot.objects.filter(task__in=again, state="open").count() == again.count()
