@@ -7,10 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labeling.escalation import (
+    HORIZON,
     LEVEL_POINTS,
     LEVELS,
     MINUTE,
@@ -82,13 +83,14 @@ class TestClock:
         end = start + length * MINUTE
         assert worked(calendar, start, end) == minutes_by_hand(calendar, start, end) * MINUTE
 
+    @settings(deadline=None)
     @given(calendars(), moments, st.integers(1, 1500))
     def test_it_runs_out_at_the_first_minute_by_which_the_target_was_worked(
         self, calendar: Calendar, start: datetime, target: int
     ) -> None:
         found = due(calendar, start, target * MINUTE)
-        if found is None:
-            assert not any(calendar.week)
+        if found is None:  # a minute a week does not get there in any useful time
+            assert worked(calendar, start, start + HORIZON) < target * MINUTE
         else:
             assert worked(calendar, start, found) == target * MINUTE
             assert worked(calendar, start, found - MINUTE) == (target - 1) * MINUTE

@@ -28,7 +28,7 @@ def test_a_new_kind_of_problem_is_answered_for_other_reasons_than_usual(shop: Pr
     DriftSettings.objects.create(project=shop, reference_size=200, check_after=50, false_alarms=0.5)
     ask(shop, [t for t, _ in generate(170, seed=5)], "usual")
     calm = reasons(shop)
-    ask(shop, emerging(50, seed=1), "new")
+    ask(shop, emerging(100, seed=1), "new")
     shifted = reasons(shop)
     assert not calm["drifted"]
     assert shifted["drifted"]
