@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef
 from django.utils import timezone
 
-from feedback.models import Project
+from feedback.models import Inquiry, Project
 from labeling.models import (
     Annotation,
     Escalation,
@@ -31,16 +31,16 @@ from labeling.ranking import Rules
 
 
 def untouched(task_ids: Sequence[int]) -> list[LabelTask]:
-    """Those of these tasks that may be retired, with their inquiries, in the order of their ids. They and their slots are locked: nobody
-    claims or answers one until the caller's transaction ends. A task that somebody has at this moment is left out."""
+    """Those of these tasks that may be retired, with their inquiries, in the order of their ids. They, their slots and their
+    inquiries are locked: nobody claims or answers one, or opens a case of it, until the caller's transaction ends. A task that
+    somebody has at this moment is left out."""
     tasks = LabelTask.objects.select_for_update(of=("self",), skip_locked=True).filter(
         ~Exists(Annotation.objects.filter(task=OuterRef("pk"))),
         ~Exists(Skip.objects.filter(task=OuterRef("pk"))),
         ~Exists(Flag.objects.filter(task=OuterRef("pk"))),
-        ~Exists(Escalation.objects.filter(inquiry=OuterRef("inquiry"), state=EscalationState.OPEN)),
         pk__in=list(task_ids), state=TaskState.OPEN, kind=TaskKind.SELECTION,
     )  # fmt: skip
-    found = {task.pk: task for task in tasks.select_related("inquiry").order_by("pk")}
+    found = {task.pk: task for task in _without_case(list(tasks.select_related("inquiry").order_by("pk")))}
     # A claim locks its slot alone, so a slot that is not to be had, or not open, is somebody's.
     free = Slot.objects.select_for_update(skip_locked=True).filter(task__in=list(found), state=SlotState.OPEN)
     held: dict[int, int] = {}
@@ -48,6 +48,16 @@ def untouched(task_ids: Sequence[int]) -> list[LabelTask]:
         held[task_id] = held.get(task_id, 0) + 1
     taken = Slot.objects.filter(task__in=list(found)).values("task").annotate(n=Count("pk")).values_list("task", "n")
     return [found[pk] for pk, count in sorted(taken) if held.get(pk) == count]
+
+
+def _without_case(tasks: Sequence[LabelTask]) -> list[LabelTask]:
+    """Those of these locked tasks whose inquiry no agent has; the inquiries are locked, too."""
+    rows = Inquiry.objects.select_for_update(skip_locked=True, no_key=True).filter(task__in=tasks).order_by("pk")
+    free = set(rows.values_list("pk", flat=True))
+    # Asked only now: an app opens a case under the lock of its inquiry, and a statement begun before would not see it.
+    cases = Escalation.objects.filter(inquiry__in=free, state=EscalationState.OPEN)
+    free -= set(cases.values_list("inquiry_id", flat=True))
+    return [task for task in tasks if task.inquiry_id in free]
 
 
 def retire(why: Mapping[int, dict[str, Any]], tasks: Sequence[LabelTask]) -> None:

@@ -251,3 +251,34 @@ def test_what_was_answered_late_but_teaches_most_is_asked_again(shop: Project, w
     assert again.count() >= 1
     assert {t.reason["rule"] for t in again} <= {"random", "diversity", "risk"}
     assert Slot.objects.filter(task__in=again, state="open").count() == again.count()
+
+
+def test_a_case_that_an_app_opens_at_this_moment_stays_with_people(shop: Project, waiting: list[LabelTask]) -> None:
+    asked, let_go = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        try:
+            with transaction.atomic():
+                services.escalate(project_id=shop.pk, inquiry_id=waiting[0].inquiry_id, reason="please")
+                asked.set()
+                let_go.wait(30)
+        finally:
+            connections.close_all()
+
+    def look() -> None:
+        try:
+            found.extend(sure_of(shop, waiting))
+        finally:
+            connections.close_all()
+
+    found: list[int] = []
+    app, version = threading.Thread(target=ask), threading.Thread(target=look)
+    app.start()
+    assert asked.wait(30)
+    version.start()
+    version.join(5)
+    let_go.set()
+    app.join()
+    version.join()
+    assert found == [t.pk for t in waiting[1:]]
+    assert Inquiry.objects.get(pk=waiting[0].inquiry_id).status == Status.WAITING
