@@ -16,6 +16,10 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from feedback.models import Project
 
 RISK = 0.5
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
@@ -29,6 +33,10 @@ class Rules:
     overlap: int
     double_share: float
     patience_days: float
+
+    @classmethod
+    def of(cls, project: Project) -> Rules:
+        return cls(project.overlap, project.double_share, project.patience_days)
 
 
 def slot_priority(*, value: float, risk: float, opened_at: datetime, patience_days: float) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef
 from django.utils import timezone
 
-from feedback.models import Inquiry, Project
+from feedback.models import Inquiry
 from labeling.models import (
     Annotation,
     Escalation,
@@ -40,7 +40,7 @@ def untouched(task_ids: Sequence[int]) -> list[LabelTask]:
         ~Exists(Flag.objects.filter(task=OuterRef("pk"))),
         pk__in=list(task_ids), state=TaskState.OPEN, kind=TaskKind.SELECTION,
     )  # fmt: skip
-    found = {task.pk: task for task in _without_case(list(tasks.select_related("inquiry").order_by("pk")))}
+    found = {task.pk: task for task in _without_case(list(tasks.order_by("pk")))}
     # A claim locks its slot alone, so a slot that is not to be had, or not open, is somebody's.
     free = Slot.objects.select_for_update(skip_locked=True).filter(task__in=list(found), state=SlotState.OPEN)
     held: dict[int, int] = {}
@@ -53,11 +53,15 @@ def untouched(task_ids: Sequence[int]) -> list[LabelTask]:
 def _without_case(tasks: Sequence[LabelTask]) -> list[LabelTask]:
     """Those of these locked tasks whose inquiry no agent has; the inquiries are locked, too."""
     rows = Inquiry.objects.select_for_update(skip_locked=True, no_key=True).filter(task__in=tasks).order_by("pk")
-    free = set(rows.values_list("pk", flat=True))
+    free = {inquiry.pk: inquiry for inquiry in rows}
     # Asked only now: an app opens a case under the lock of its inquiry, and a statement begun before would not see it.
-    cases = Escalation.objects.filter(inquiry__in=free, state=EscalationState.OPEN)
-    free -= set(cases.values_list("inquiry_id", flat=True))
-    return [task for task in tasks if task.inquiry_id in free]
+    cases = Escalation.objects.filter(inquiry__in=list(free), state=EscalationState.OPEN)
+    for inquiry_id in cases.values_list("inquiry_id", flat=True):
+        free.pop(inquiry_id, None)
+    left = [task for task in tasks if task.inquiry_id in free]
+    for task in left:
+        task.inquiry = free[task.inquiry_id]
+    return left
 
 
 def retire(why: Mapping[int, dict[str, Any]], tasks: Sequence[LabelTask]) -> None:
@@ -89,10 +93,6 @@ def ask_again(*, task_ids: Sequence[int], priority: float) -> list[int]:
             "id": task.pk, "project_id": task.project_id, "overlap": task.overlap, "priority": priority, "risk": task.risk,
             "created_at": task.created_at,
         }  # fmt: skip
-        slots = slot_columns(columns, wanted, _rules(task.project), locale=task.inquiry.locale)
+        slots = slot_columns(columns, wanted, Rules.of(task.project), locale=task.inquiry.locale)
         Slot.objects.bulk_create(Slot(**slot) for slot in slots)
     return [task.pk for task in tasks]
-
-
-def _rules(project: Project) -> Rules:
-    return Rules(project.overlap, project.double_share, project.patience_days)

@@ -7,7 +7,7 @@ skipped. Nothing half-written is ever visible: a bundle appears by rename, a ver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def train_project(running: jobs.Running) -> dict[str, Any]:
         def report(share: float, stage: str, n: int = n) -> None:
             running.report(0.05 + 0.8 * (n + share) / len(shas), stage)
 
-        outcomes.append(_train_variant(running, sha, report))
+        outcomes.append(_train_unerased(running, sha, report))
     running.report(0.87, "choosing when to hand on")
     calibrate(project_id=project_id)
     running.report(0.9, "scoring open tasks")
@@ -77,6 +77,45 @@ class _Candidate:
     model: ModelVersion
     head: TrainedHead
     bundle: Bundle
+
+
+class _Erased(Exception):
+    """Somebody whose texts this training has seen was erased meanwhile: what came of it must not serve."""
+
+
+def _train_unerased(running: jobs.Running, encoder_sha: str, report: Progress) -> dict[str, Any]:
+    """Train a variant; begun anew, without them, where somebody was erased while it ran. Twice at most: then the job fails, lets the
+    erasure that is under way come to its end on this worker, and is run again."""
+    for _ in range(2):
+        try:
+            return _train_variant(running, encoder_sha, report)
+        except _Erased:
+            _forget(running, encoder_sha)
+    return _train_variant(running, encoder_sha, report)
+
+
+def _forget(running: jobs.Running, encoder_sha: str) -> None:
+    """Versions of this job that are not judged go, and with them their bundles."""
+    resuming.forget(running, encoder_sha)
+    for version in ModelVersion.objects.filter(run__job=running.job, encoder_sha=encoder_sha, stage=Stage.NONE):
+        with transaction.atomic():
+            running.hold()
+            version.delete()
+        _delete_bundle(version.manifest_sha)
+
+
+def _delete_bundle(sha256: str) -> None:
+    """It may hold vectors of texts, so it goes with the last version that names it."""
+    if not ModelVersion.objects.filter(manifest_sha=sha256).exists():
+        storage.remove_folder(Path(settings.ENSO_ARTIFACTS) / sha256)
+
+
+def _hold_unerased(snapshots: Iterable[Snapshot]) -> None:
+    """Raise `_Erased` where one of these has a successor. An erasure that comes now waits for the end of the transaction, and then finds
+    the versions that were registered in it."""
+    rows = Snapshot.objects.select_for_update(no_key=True).filter(pk__in={s.pk for s in snapshots}).order_by("pk")
+    if any(row.successor_id is not None for row in rows):
+        raise _Erased
 
 
 def _train_variant(running: jobs.Running, encoder_sha: str, report: Progress) -> dict[str, Any]:
@@ -114,7 +153,12 @@ def _candidate(
 ) -> _Candidate:
     bundle = export(head, material)
     storage.put(bundle.path)  # before a row names it
-    return _Candidate(run, _registered(running, run, snapshot, head, bundle), head, bundle)
+    try:
+        version = _registered(running, run, snapshot, head, bundle)
+    except _Erased:
+        _delete_bundle(bundle.sha256)
+        raise
+    return _Candidate(run, version, head, bundle)
 
 
 def _guarded(running: jobs.Running, dataset: Dataset) -> Dataset:
@@ -185,6 +229,7 @@ def _registered(
     """The version, not judged yet. What an attempt that was killed here registered is taken up, or taken back."""
     with transaction.atomic():
         running.hold()
+        _hold_unerased([snapshot])
         known = ModelVersion.objects.filter(run=run, stage=Stage.NONE).first()
         if known is not None and known.manifest_sha == bundle.sha256:
             return known
@@ -209,6 +254,7 @@ def _judge(running: jobs.Running, candidates: Sequence[_Candidate], dataset: Dat
     serves = False
     with transaction.atomic():
         running.hold()
+        _hold_unerased(c.run.snapshot for c in candidates)
         for c, evidence, results in found:
             measured = {} if evidence is None else {**metrics(c.head, evidence), "labels": len(dataset.rows)}
             gates = [asdict(r) for r in results]

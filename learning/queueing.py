@@ -24,9 +24,8 @@ from labeling import placing, retiring
 from labeling.models import LabelTask, TaskKind, TaskState
 from learning import selection
 from learning.datasets import collect
-from learning.selection.batch import BatchRules, compose, without
-from learning.selection.mixing import Mixed, mixed
-from learning.selection.picks import best_first
+from learning.purposes import in_json, mix, others, said
+from learning.selection.batch import BatchRules, compose
 from serving import late
 from serving.engine import ServedHead, from_bytes
 from serving.models import Embedding
@@ -36,7 +35,6 @@ from serving.served import served
 TOP, OLDEST = 10_000, 1_000
 SPARE = 1.5  # batches are this much longer than what triggers a training: labels come in while it runs
 SMALLEST_BATCH = 50
-LEAST_RISK = 0.05  # of the belief in categories of high risk together: below, there is nothing to look for
 LOW_63_BITS = 2**63 - 1
 
 Ints = NDArray[np.int64]
@@ -72,41 +70,43 @@ def rescore_tasks(*, project_id: int) -> int:
 
 def _rescore(project: Project, encoder_sha: str, tasks: OpenTasks) -> int:
     head = head_of(project.pk, encoder_sha)
-    probabilities = head.head.predict(tasks.x)
+    beliefs = head.head.predict(tasks.x)
+    state = _state(project, encoder_sha, tasks, beliefs, head)
+    lifted = np.concatenate([tasks.lifted, np.zeros(len(state.ids) - len(tasks.ids), bool)])
+    sure = late.sure_of(project_id=project.pk, encoder_sha=encoder_sha, probabilities=beliefs)
+    # No more than have to be asked anyway: where the model is sure of nearly everything, little is asked for learning's sake.
+    wanted = min(batch_size(project), int((~sure).sum()) if project.retire_sure else len(tasks.ids))
+    ranked = _ranked(project, state, lifted, head, wanted)
+    gone: list[int] = []
     if project.retire_sure:
         gone = late.answer_sure(
-            project_id=project.pk, encoder_sha=encoder_sha, tasks=tasks.ids.tolist(), probabilities=probabilities
-        )
-        stays = ~np.isin(tasks.ids, gone)
-        tasks, probabilities = OpenTasks(tasks.ids[stays], tasks.x[stays], tasks.lifted[stays]), probabilities[stays]
-    state = _state(project.pk, encoder_sha, tasks, probabilities, head)
-    lifted = np.concatenate([tasks.lifted, np.zeros(len(state.ids) - len(tasks.ids), bool)])
-    ranked = _ranked(project, state, lifted, head, len(tasks.ids))
-    return place(_with_what_is_asked_again(ranked, tasks.ids))
+            project_id=project.pk, encoder_sha=encoder_sha, tasks=tasks.ids.tolist(), probabilities=beliefs,
+            keep=ranked.reasons,
+        )  # fmt: skip
+    return place(asked(ranked, np.setdiff1d(tasks.ids, gone)))
 
 
 def _state(
-    project_id: int, encoder_sha: str, tasks: OpenTasks, probabilities: Floats, head: ServedHead
+    project: Project, encoder_sha: str, tasks: OpenTasks, beliefs: Floats, head: ServedHead
 ) -> selection.SelectionState:
     """The open tasks, and behind them what was answered late: a customer who has an answer waits no more, but the label may still be
     the one that teaches most. (Left out, it cost half a point to a point of accuracy at 1,000 labels of BANKING77.)"""
-    ids, x = late.answered(project_id=project_id, encoder_sha=encoder_sha, most=TOP)
-    covered = covered_by(project_id, encoder_sha, tasks.x.shape[1])
-    if len(ids):
-        probabilities = np.concatenate([probabilities, head.head.predict(x)])
-    return selection.SelectionState(
-        np.concatenate([tasks.x, x]), np.concatenate([tasks.ids, ids]), *covered, probabilities=probabilities
-    )
+    covered = covered_by(project.pk, encoder_sha, tasks.x.shape[1])
+    ids, x = tasks.ids, tasks.x
+    if project.retire_sure:
+        more, vectors = late.answered(project_id=project.pk, encoder_sha=encoder_sha, most=TOP)
+        if len(more):
+            ids, x = np.concatenate([ids, more]), np.concatenate([x, vectors])
+            beliefs = np.concatenate([beliefs, head.head.predict(vectors)])
+    return selection.SelectionState(x, ids, *covered, probabilities=beliefs)
 
 
-def _with_what_is_asked_again(ranked: Ranked, open_ids: Ints) -> Ranked:
-    """Tasks that were retired and have a place in the batch are open again; the other retired ones are left out."""
+def asked(ranked: Ranked, open_ids: Ints) -> Ranked:
+    """The order of what is to be asked: open tasks, and retired ones that a purpose has placed, which are opened again."""
     closed = ranked.ids[~np.isin(ranked.ids, open_ids)].tolist()
-    again = [pk for pk in closed if pk in ranked.reasons]
     with transaction.atomic():
-        opened = retiring.ask_again(task_ids=again, priority=0.0)
-    stays = np.isin(ranked.ids, open_ids) | np.isin(ranked.ids, opened)
-    ids = ranked.ids[stays]
+        again = retiring.ask_again(task_ids=[pk for pk in closed if pk in ranked.reasons], priority=0.0)
+    ids = ranked.ids[np.isin(ranked.ids, np.concatenate([open_ids, np.array(again, np.int64)]))]
     return Ranked(ids, {pk: ranked.reasons[pk] for pk in ids.tolist() if pk in ranked.reasons})
 
 
@@ -124,85 +124,20 @@ def priorities_of(order: Ints) -> NDArray[np.float64]:
 
 
 def _ranked(
-    project: Project, state: selection.SelectionState, lifted: NDArray[np.bool_], head: ServedHead, waiting: int
+    project: Project, state: selection.SelectionState, lifted: NDArray[np.bool_], head: ServedHead, wanted: int
 ) -> Ranked:
-    # No more than wait anyway: where little waits, little of what was answered is asked again.
-    wanted = min(batch_size(project), waiting)
     # The same queue gives the same picks: the seed is what has been labeled so far.
     rng = np.random.default_rng(len(state.labeled))
-    # Audits are drawn on arrival, so no batch holds any.
-    picks = compose(state, selection.get(project.strategy), wanted, rng, BatchRules(audit=0.0))
-    picked = state.ids[picks.indices]
-    reasons = dict(
-        zip(picked.tolist(), (in_json(project.strategy, r, head.categories) for r in picks.reasons), strict=True)
-    )
+    picked, reasons = np.empty(0, np.int64), {}
+    if wanted:
+        # Audits are drawn on arrival, so no batch holds any.
+        picks = compose(state, selection.get(project.strategy), wanted, rng, BatchRules(audit=0.0))
+        picked = state.ids[picks.indices]
+        grounds = (in_json(project.strategy, reason, head.categories) for reason in picks.reasons)
+        reasons = dict(zip(picked.tolist(), grounds, strict=True))
     found = mix(project, state, picked, lifted, head, wanted)
-    rest = _others(project.strategy, state, found.ids, picked, rng)
+    rest = others(project.strategy, state, found.ids, picked, rng)
     return Ranked(np.concatenate([found.ids, rest]), said(found, reasons))
-
-
-def mix(
-    project: Project,
-    state: selection.SelectionState,
-    picked: Ints,
-    lifted: NDArray[np.bool_],
-    head: ServedHead,
-    wanted: int,
-) -> Mixed:
-    """The first ``wanted`` places by the project's shares; ``picked`` are the strategy's ids, best first."""
-    shares = shares_of(project)
-    orders = {
-        "selection": picked,
-        "risk": _risky(project.pk, state, lifted, head, wanted) if shares["risk"] else picked[:0],
-        "diversity": _unlike(state, picked, round(wanted * shares["diversity"])),
-    }
-    return mixed(orders, shares, wanted)
-
-
-def shares_of(project: Project) -> dict[str, float]:
-    """What part of the queue's places each purpose has."""
-    selected = max(1.0 - project.risk_share - project.diversity_share, 0.0)
-    return {"selection": selected, "risk": project.risk_share, "diversity": project.diversity_share}
-
-
-def said(found: Mixed, reasons: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """The reason of each place: the strategy's own, or the purpose that placed it."""
-    return {
-        pk: reasons[pk] if purpose == "selection" else {"rule": purpose}
-        for pk, purpose in zip(found.ids.tolist(), found.purposes, strict=True)
-    } | {pk: reason for pk, reason in reasons.items() if pk not in set(found.ids.tolist())}
-
-
-def _risky(
-    project_id: int, state: selection.SelectionState, lifted: NDArray[np.bool_], head: ServedHead, most: int
-) -> Ints:
-    """Most of the belief in categories of high risk first. What is suggested to be one stands high already (labeling/ranking.py)."""
-    risky = served.desk(project_id).risky(head.categories)
-    if state.probabilities is None or not risky.any():
-        return np.empty(0, np.int64)
-    belief = np.asarray(state.probabilities)[:, risky].sum(axis=1)
-    at = state.open[(belief[state.open] >= LEAST_RISK) & ~lifted[state.open]]
-    return state.ids[best_first(belief, state.ids, at, most)]
-
-
-def _unlike(state: selection.SelectionState, picked: Ints, most: int) -> Ints:
-    """Farthest first from what is labeled and from what the strategy has picked."""
-    if not most:
-        return np.empty(0, np.int64)
-    rest = without(state, np.flatnonzero(np.isin(state.ids, picked)).astype(np.int64))
-    return state.ids[selection.get("k_center").select(rest, most, np.random.default_rng(0)).indices]
-
-
-def _others(
-    strategy: str, state: selection.SelectionState, placed: Ints, picked: Ints, rng: np.random.Generator
-) -> Ints:
-    """What was not placed: the strategy's other picks, then at random where it draws at random, else least certain first."""
-    late_picks = picked[~np.isin(picked, placed)]
-    rest = state.open[~np.isin(state.ids[state.open], np.concatenate([placed, late_picks]))]
-    if strategy == "random" or state.probabilities is None or state.probabilities.shape[1] < 2:
-        return np.concatenate([late_picks, state.ids[rng.permutation(rest)]])
-    top = np.sort(np.asarray(state.probabilities)[rest], axis=1)[:, -2:]
-    return np.concatenate([late_picks, state.ids[rest[np.argsort(top[:, 1] - top[:, 0], kind="stable")]]])
 
 
 def select_if_large(*, project_id: int) -> bool:
@@ -234,13 +169,6 @@ def covered_by(project_id: int, encoder_sha: str, dimension: int) -> tuple[Float
 def covered_ids(inquiries: Sequence[uuid.UUID]) -> Ints:
     """A number below 0 for each labeled inquiry, the same every time, so that it names nothing in the pool."""
     return np.array([-1 - (i.int & LOW_63_BITS) for i in inquiries], dtype=np.int64)
-
-
-def in_json(strategy: str, reason: selection.Reason, categories: tuple[str, ...]) -> dict[str, Any]:
-    """The pick's ground as the task keeps it: categories by key, since positions change with the model."""
-    said_so = reason.as_json()
-    between = [{"category": categories[c], "share": round(p, 3)} for c, p in said_so.pop("split")]
-    return {"rule": strategy, "between": between, **said_so}
 
 
 def _open_by_encoder(project_id: int) -> dict[str, OpenTasks]:

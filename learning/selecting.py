@@ -17,14 +17,15 @@ from django.db.models.functions import Now
 from feedback import jobs
 from feedback.models import Job, Project
 from labeling import placing
-from labeling.models import LabelTask
+from labeling.models import Label, LabelTask
 from learning import pools, selection
-from learning.datasets import collect
 from learning.models import Selection, SelectionPart, SelectionState
-from learning.queueing import TOP, Ranked, batch_size, in_json, mix, priorities_of, said
+from learning.purposes import in_json, mix, said
+from learning.queueing import TOP, Ranked, asked, batch_size, priorities_of
 from learning.selecting_view import PART, View
 from learning.selection.parts import Chosen, Part, joined, least_certain, packed, reduce_parts, unpacked
 from learning.selection.state import Ints
+from serving import late
 
 WRITTEN = 2_000  # priorities between two reports
 
@@ -33,19 +34,20 @@ def begin(*, project_id: int) -> list[Selection]:
     """Ask for a batch from every encoder variant's open tasks, one selection each. One that still runs is cancelled: since it
     began, something has changed."""
     project = Project.objects.get(pk=project_id)
-    pools.forget_closed(project_id=project_id)
-    return [_begin(project, sha, counts) for sha, counts in pools.spread(project_id=project_id).items()]
+    held = pools.spread(project_id=project_id)
+    pools.prune(project_id=project_id, held=held)
+    return [_begin(project, sha, counts) for sha, counts in held.items()]
 
 
 def _begin(project: Project, encoder_sha: str, counts: dict[int, int]) -> Selection:
     for running in Selection.objects.filter(project=project, encoder_sha=encoder_sha, state=SelectionState.RUNNING):
         cancel(running.pk, "a newer one has begun")
-    ids = pools.open_ids(project_id=project.pk, encoder_sha=encoder_sha, number=max(counts))
+    ids = pools.segment_ids(project_id=project.pk, encoder_sha=encoder_sha, number=max(counts))
     with transaction.atomic():
         found = Selection.objects.create(
             project=project, encoder_sha=encoder_sha, strategy=project.strategy, wanted=batch_size(project),
             items=sum(counts.values()), last_task=int(ids.max(initial=0)),
-            seed=len(collect(project_id=project.pk, encoder_sha=encoder_sha).rows),
+            seed=Label.objects.filter(project=project, category__isnull=False).count(),
         )  # fmt: skip
         for number, segments in enumerate(grouped(counts)):
             part = SelectionPart.objects.create(selection=found, number=number, segments=segments)
@@ -117,9 +119,13 @@ def pick(running: jobs.Running) -> dict[str, Any]:
     running.report(0.05, "picking")
     view = View.of(found)
     parts = [unpacked(bytes(p.found)) for p in found.parts.order_by("number") if p.found is not None]
-    chosen = reduce_parts(parts, view.strategy, found.wanted, found.seed, view.covered, view.look)
-    ranked = _ranked(found, view, chosen, _followed_by(chosen.ids, least_certain(parts, TOP)))
-    running.report(0.5, "writing the order of the queue")
+    sure = np.concatenate([p.sure for p in parts]) if found.project.retire_sure else np.empty(0, np.int64)
+    wanted = min(found.wanted, sum(p.total for p in parts) - len(sure))
+    chosen = Chosen(np.empty(0, np.int64), [], 0)
+    if wanted:
+        chosen = reduce_parts(parts, view.strategy, wanted, found.seed, view.covered, view.look)
+    ranked = _ranked(found, view, chosen, _followed_by(chosen.ids, least_certain(parts, TOP)), wanted)
+    _answer(running, found, view, sure, ranked)
     moved = _write(running, found, ranked)
     result = {
         "picked": len(chosen.ids), "exact": chosen.exact, "moved": moved,
@@ -131,7 +137,21 @@ def pick(running: jobs.Running) -> dict[str, Any]:
     return {"selection": found.pk, **result}
 
 
-def _ranked(found: Selection, view: View, chosen: Chosen, ids: Ints) -> Ranked:
+def _answer(running: jobs.Running, found: Selection, view: View, sure: Ints, ranked: Ranked) -> None:
+    """Answer late what the version is sure of, and retire what no purpose has placed."""
+    project_id, sha = found.project_id, found.encoder_sha
+    waiting = np.intersect1d(sure, pools.open_ids(project_id=project_id, encoder_sha=sha))
+    for start in range(0, len(waiting), WRITTEN):
+        running.report(0.1 + 0.4 * start / len(waiting), "answering what the model is sure of")
+        part = waiting[start : start + WRITTEN]
+        beliefs = view.look(part, True).probabilities
+        if beliefs is not None:
+            late.answer_sure(
+                project_id=project_id, encoder_sha=sha, tasks=part.tolist(), probabilities=beliefs, keep=ranked.reasons
+            )
+
+
+def _ranked(found: Selection, view: View, chosen: Chosen, ids: Ints, wanted: int) -> Ranked:
     """The head of the queue from the picks and the least certain others ``ids``, by the project's shares."""
     said_why = {
         int(pk): in_json(found.strategy, reason, view.head.categories)
@@ -141,7 +161,7 @@ def _ranked(found: Selection, view: View, chosen: Chosen, ids: Ints) -> Ranked:
     state = selection.SelectionState(looked.x, ids, *view.covered, probabilities=looked.probabilities)
     risks = dict(LabelTask.objects.filter(pk__in=ids.tolist()).values_list("pk", "risk"))
     lifted = np.array([risks.get(int(pk), 0.0) > 0 for pk in ids], dtype=bool)
-    first = mix(found.project, state, chosen.ids, lifted, view.head, min(found.wanted, len(ids)))
+    first = mix(found.project, state, chosen.ids, lifted, view.head, min(wanted, len(ids)))
     return Ranked(np.concatenate([first.ids, ids[~np.isin(ids, first.ids)]]), said(first, said_why))
 
 
@@ -152,8 +172,11 @@ def _followed_by(first: Ints, others: Ints) -> Ints:
 
 
 def _write(running: jobs.Running, found: Selection, ranked: Ranked) -> int:
-    """Priorities in (0, 1] for the order, 0 for whatever else the pool held; returns how many changed."""
-    raised = pools.open_ids(project_id=found.project_id, encoder_sha=found.encoder_sha, raised=True)
+    """Priorities in (0, 1] for the order, 0 for whatever else is open; returns how many changed."""
+    project_id, sha = found.project_id, found.encoder_sha
+    running.report(0.5, "writing the order of the queue")
+    ranked = asked(ranked, pools.open_ids(project_id=project_id, encoder_sha=sha))
+    raised = pools.open_ids(project_id=project_id, encoder_sha=sha, raised=True)
     behind = np.setdiff1d(raised[raised <= found.last_task], ranked.ids)
     ids = np.concatenate([ranked.ids, behind])
     values = np.concatenate([priorities_of(ranked.ids), np.zeros(len(behind))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from learning.selection.picks import Strategy
 from learning.selection.state import Floats, Ints, blocks, rows_of
 from learning.selection.uncertainty import MEASURES
 from serving import late
-from serving.engine import ServedHead
+from serving.engine import ServedHead, unit
 from serving.served import served
 
 PART = 50_000  # tasks that one part looks at, and a segment's more
@@ -42,37 +43,32 @@ class View:
         return cls(found, head_of(found.project_id, found.encoder_sha), width, covered)
 
     def part_of_segment(self, number: int, keep: int, report: Report) -> Part:
-        """What a segment sends, and its ``keep`` least certain tasks. What the model is sure of is answered on the way. Progress is told
-        by block of the head's beliefs, which are nearly all of the time."""
+        """What a segment sends, and its ``keep`` least certain tasks. Progress is told by block of the head's beliefs, which are nearly
+        all of the time."""
         found = self._found
         with pools.segment(
             project_id=found.project_id, encoder_sha=found.encoder_sha, number=number, dimension=self._dimension
         ) as held:
             cache = pools.nearest_of(held)
-            unsure, available = self._believed(held, report)
-            state = selection.SelectionState(
-                held.vectors, held.ids, *self.covered, available=available, uncertainty=unsure, cache=cache
-            )
+            unsure, sure = self._believed(held, report)
+            state = selection.SelectionState(held.vectors, held.ids, *self.covered, uncertainty=unsure, cache=cache)
             part = part_of(state, self.strategy, found.wanted, found.seed, keep, whole=found.items <= PART)
             pools.keep_nearest(held, cache)
-        return part
+        return replace(part, sure=held.ids[sure])
 
     def _believed(self, held: Segment, report: Report) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
-        """Every measure of uncertainty [n], and which tasks are still to be asked."""
+        """Every measure of uncertainty [n], and of which tasks the version is sure."""
         unsure = {name: np.empty(len(held.ids), np.float32) for name in MEASURES}
-        available = np.ones(len(held.ids), dtype=bool)
+        sure = np.zeros(len(held.ids), dtype=bool)
         for rows in blocks(len(held.ids)):
             p = self.head.head.predict(unit(rows_of(held.vectors, rows)))
             for name, how in MEASURES.items():
                 unsure[name][rows] = np.clip(how(p), 0.0, 1.0)
-            if self._found.project.retire_sure:
-                gone = late.answer_sure(
-                    project_id=self._found.project_id, encoder_sha=self._found.encoder_sha,
-                    tasks=held.ids[rows].tolist(), probabilities=p,
-                )  # fmt: skip
-                available[rows] = ~np.isin(held.ids[rows], gone)
+            sure[rows] = late.sure_of(
+                project_id=self._found.project_id, encoder_sha=self._found.encoder_sha, probabilities=p
+            )
             report(rows.stop / len(held.ids))
-        return unsure, available
+        return unsure, sure
 
     def look(self, ids: Ints, beliefs: bool) -> Looked:
         """Vectors of candidates and, where they are wanted, the head's beliefs."""
@@ -86,8 +82,3 @@ def strategy_for(name: str, items: int) -> Strategy:
     if isinstance(chosen, Herding) and items <= min(chosen.exact_up_to, PART):
         return Herding(measure=chosen.measure, exact_up_to=chosen.exact_up_to, sample=max(items, 1))
     return chosen
-
-
-def unit(x: NDArray[np.float32]) -> Floats:
-    """Rows of length 1, as the head was trained on; rows of zeros stay."""
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), dtype=np.float32)

@@ -186,6 +186,10 @@ def to_bytes(x: NDArray[np.float32]) -> bytes:
 
 def from_bytes(rows: Sequence[bytes | memoryview]) -> NDArray[np.float32]:
     """Stored embeddings → unit float32 [n, d] (float16 rounding is undone by normalising)."""
-    x = np.stack([np.frombuffer(bytes(r), "<f2") for r in rows]).astype(np.float32)
+    return unit(np.stack([np.frombuffer(bytes(r), "<f2") for r in rows]).astype(np.float32))
+
+
+def unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows [n, d] of length 1, as heads are trained on; rows of zeros stay."""
     normed: NDArray[np.float32] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return normed

@@ -6,7 +6,7 @@ now, and the task is retired; whatever it would hand to a person stays with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from feedback.models import Fold
+from feedback.models import Fold, Status
 from feedback.services import LateReply, answer_late
 from labeling import retiring
 from labeling.models import LabelTask, TaskState
@@ -35,30 +35,38 @@ def answer_sure(
     encoder_sha: str,
     tasks: Sequence[int],
     probabilities: NDArray[np.float32],
-    report: Callable[[int], None] = lambda done: None,
+    keep: Collection[int] = (),
 ) -> list[int]:
     """Answer the inquiries behind those of these open tasks of which the version in production is sure, and retire the tasks.
 
-    ``probabilities`` [n, C] are its head's, one row per task. Returns the ids of the retired tasks. In transactions of `AT_ONCE`
-    tasks, each whole or not at all; again is safe. Without a version in production nothing is answered: category texts alone are
-    no reason to take an inquiry from a person.
+    ``probabilities`` [n, C] are its head's, one row per task. Tasks that are to be asked all the same (``keep``, or sent by somebody
+    for a topic) stay open; their customers are answered no less. Returns the ids of the retired tasks. In transactions of `AT_ONCE`
+    tasks, each whole or not at all; again changes nothing. Without a version in production nothing is answered: category texts
+    alone are no reason to take an inquiry from a person.
     """
-    desk = served.desk(project_id)
-    encoder = served.encoder_by_sha(encoder_sha)
-    head = served.head(desk, encoder)
-    if head.model_id is None or probabilities.shape != (len(tasks), len(head.categories)):
-        return []
-    sure = np.flatnonzero(_may_answer(desk, head, probabilities))
+    sure = np.flatnonzero(sure_of(project_id=project_id, encoder_sha=encoder_sha, probabilities=probabilities))
     shares = {int(tasks[i]): probabilities[i] for i in sure.tolist()}
+    answering = _Answering.of(project_id, encoder_sha, frozenset(keep))
     retired: list[int] = []
     ids = sorted(shares)
     for start in range(0, len(ids), AT_ONCE):
-        part = ids[start : start + AT_ONCE]
         with transaction.atomic():
-            found = retiring.untouched(part)
-            retired += _answer(desk, head, encoder, space_of(encoder_sha).stored_sha, found, shares)
-        report(min(start + AT_ONCE, len(ids)))
+            found = retiring.untouched(ids[start : start + AT_ONCE])
+            retired += answering.answer(found, shares)
     return retired
+
+
+def sure_of(*, project_id: int, encoder_sha: str, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows [n, C] of its head's the version in production would answer by itself, before tone and reply are looked at; none
+    without one."""
+    desk = served.desk(project_id)
+    head = served.head(desk, served.encoder_by_sha(encoder_sha))
+    if head.model_id is None or not len(probabilities) or probabilities.shape[1] != len(head.categories):
+        return np.zeros(len(probabilities), dtype=bool)
+    best = probabilities.argmax(axis=1)
+    safe = np.array([c in desk.categories and not desk.categories[c].high_risk for c in head.categories], dtype=bool)
+    sure = probabilities[np.arange(len(best)), best] >= desk.policy.confidence_threshold
+    return np.asarray(safe[best] & sure, dtype=bool)
 
 
 def encoders_of_late_answers(*, project_id: int) -> list[str]:
@@ -94,16 +102,6 @@ def answered(*, project_id: int, encoder_sha: str, most: int) -> tuple[NDArray[n
     return np.array([pk for pk, _ in found], np.int64), engine.from_bytes([vector for _, vector in found])
 
 
-def _may_answer(desk: Desk, head: ServedHead, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows could be answered at all: a cheap look before a task is locked."""
-    if not probabilities.shape[1]:
-        return np.zeros(len(probabilities), dtype=bool)
-    best = probabilities.argmax(axis=1)
-    safe = np.array([c in desk.categories and not desk.categories[c].high_risk for c in head.categories], dtype=bool)
-    sure = probabilities[np.arange(len(best)), best] >= desk.policy.confidence_threshold
-    return np.asarray(safe[best] & sure, dtype=bool)
-
-
 @dataclass(frozen=True)
 class _Late:
     """A task whose inquiry the version answers by itself."""
@@ -114,38 +112,10 @@ class _Late:
     category: CategoryInfo
 
 
-def _answer(
-    desk: Desk,
-    head: ServedHead,
-    encoder: Encoder,
-    stored_sha: str,
-    tasks: Sequence[LabelTask],
-    shares: Mapping[int, Floats],
-) -> list[int]:
-    """Answer what can be answered of these locked tasks and retire it; returns their ids. In a transaction."""
-    inquiries = [task.inquiry_id for task in tasks]
-    known = _Known.of(inquiries, stored_sha)
-    late = [found for t in tasks if (found := _decided(desk, head, encoder, known, t, shares[t.pk])) is not None]
-    replies = [
-        LateReply(f.task.inquiry_id, f.category.id, f.outcome.reply.id if f.outcome.reply else None) for f in late
-    ]
-    answered = answer_late(project_id=desk.project_id, replies=replies, model=head.name)
-    told = [found for found in late if found.task.inquiry_id in answered]
-    LateAnswer.objects.bulk_create(_row(desk, head, found) for found in told)
-    ReplyShown.objects.bulk_create(
-        ReplyShown(**policies.shown_columns(f.outcome.chosen, f.task.inquiry_id)) for f in told if f.outcome.chosen
-    )
-    why = {
-        f.task.pk: {"model": head.name, "category": f.category.key, "confidence": round(f.prediction.confidence, 4)}
-        for f in late
-    }
-    retiring.retire(why, [found.task for found in late])
-    return [found.task.pk for found in late]
-
-
 @dataclass(frozen=True)
 class _Known:
-    """What is stored about inquiries: the tone that was read on arrival, their vectors, and whether a policy has shown a reply."""
+    """What is stored about inquiries: the tone that was read on arrival, their vectors, and which have been shown a reply already, by
+    a policy or late."""
 
     tones: Mapping[Any, float | None]
     vectors: Mapping[Any, bytes]
@@ -155,31 +125,81 @@ class _Known:
     def of(cls, inquiries: Sequence[Any], stored_sha: str) -> _Known:
         records = DecisionRecord.objects.filter(inquiry__in=inquiries).values_list("inquiry_id", "sentiment")
         rows = Embedding.objects.filter(inquiry__in=inquiries, encoder_sha=stored_sha)
-        shown = ReplyShown.objects.filter(inquiry__in=inquiries).values_list("inquiry_id", flat=True)
+        shown = {
+            pk
+            for model in (ReplyShown, LateAnswer)
+            for pk in model.objects.filter(inquiry__in=inquiries).values_list("inquiry_id", flat=True)
+        }
         vectors = {pk: bytes(vector) for pk, vector in rows.values_list("inquiry_id", "vector")}
         return cls(dict(records), vectors, frozenset(shown))
 
 
-def _decided(desk: Desk, head: ServedHead, encoder: Encoder, known: _Known, task: LabelTask, p: Floats) -> _Late | None:
-    """What the version answers as on an arrival, from the stored vector and the tone that was read then; None where a person has to."""
-    inquiry = task.inquiry
-    tone, vector = known.tones.get(inquiry.pk), known.vectors.get(inquiry.pk)
-    if tone is None or vector is None or inquiry.pk in known.shown:
-        return None
-    prediction = engine.one(encoder, head, p, tone, engine.from_bytes([vector])[0])
-    unit = inquiry.customer or inquiry.external_id or str(inquiry.pk)
-    outcome = services.outcome_of(desk, prediction, inquiry.locale, inquiry.metadata, draw=1.0, unit=unit)
-    if outcome.decision.decision != "auto" or prediction.category is None:
-        return None
-    return _Late(task, prediction, outcome, desk.categories[prediction.category])
+@dataclass(frozen=True)
+class _Answering:
+    """A version and its desk, at work on tasks that are locked."""
 
+    desk: Desk
+    head: ServedHead
+    encoder: Encoder
+    stored_sha: str
+    keep: frozenset[int]
 
-def _row(desk: Desk, head: ServedHead, found: _Late) -> LateAnswer:
-    assert head.model_id is not None  # `answer_sure` answers nothing without a version
-    reply, confidence = found.outcome.reply, found.prediction.confidence
-    told = {"category": found.category.key, "confidence": round(confidence, 4)}
-    return LateAnswer(
-        inquiry_id=found.task.inquiry_id, project_id=desk.project_id, model_id=head.model_id, model_name=head.name,
-        delta=head.delta, category_id=found.category.id, confidence=confidence,
-        answer={**told, "reply": reply and {"id": reply.id, "text": reply.text}},
-    )  # fmt: skip
+    @classmethod
+    def of(cls, project_id: int, encoder_sha: str, keep: frozenset[int]) -> _Answering:
+        desk, encoder = served.desk(project_id), served.encoder_by_sha(encoder_sha)
+        return cls(desk, served.head(desk, encoder), encoder, space_of(encoder_sha).stored_sha, keep)
+
+    def answer(self, tasks: Sequence[LabelTask], shares: Mapping[int, Floats]) -> list[int]:
+        """Answer what can be answered and waits, and retire what is not to be asked; the ids of these. In a transaction."""
+        tasks = [t for t in tasks if t.inquiry.status == Status.WAITING or not self._asked(t)]
+        known = _Known.of([task.inquiry_id for task in tasks], self.stored_sha)
+        late = [found for t in tasks if (found := self._decided(known, t, shares[t.pk])) is not None]
+        self._tell([found for found in late if found.task.inquiry.status == Status.WAITING])
+        retired = [found for found in late if not self._asked(found.task)]
+        retiring.retire({found.task.pk: self._why(found) for found in retired}, [found.task for found in retired])
+        return [found.task.pk for found in retired]
+
+    def _asked(self, task: LabelTask) -> bool:
+        return task.pk in self.keep or (isinstance(task.reason, dict) and task.reason.get("rule") == "topic")
+
+    def _decided(self, known: _Known, task: LabelTask, p: Floats) -> _Late | None:
+        """What the version answers as on an arrival, from the stored vector and the tone that was read then; None where a person
+        has to."""
+        inquiry, desk = task.inquiry, self.desk
+        tone, vector = known.tones.get(inquiry.pk), known.vectors.get(inquiry.pk)
+        if tone is None or vector is None or (inquiry.status == Status.WAITING and inquiry.pk in known.shown):
+            return None
+        prediction = engine.one(self.encoder, self.head, p, tone, engine.from_bytes([vector])[0])
+        unit = inquiry.customer or inquiry.external_id or str(inquiry.pk)
+        outcome = services.outcome_of(desk, prediction, inquiry.locale, inquiry.metadata, draw=1.0, unit=unit)
+        if outcome.decision.decision != "auto" or prediction.category is None:
+            return None
+        return _Late(task, prediction, outcome, desk.categories[prediction.category])
+
+    def _tell(self, found: Sequence[_Late]) -> None:
+        """Answer the customers. Their inquiries are locked: nobody else answers one meanwhile."""
+        replies = [
+            LateReply(f.task.inquiry_id, f.category.id, f.outcome.reply.id if f.outcome.reply else None) for f in found
+        ]
+        answer_late(project_id=self.desk.project_id, replies=replies, model=self.head.name)
+        LateAnswer.objects.bulk_create(self._row(f) for f in found)
+        chosen = [(f.outcome.chosen, f.task.inquiry_id) for f in found if f.outcome.chosen]
+        ReplyShown.objects.bulk_create(ReplyShown(**policies.shown_columns(choice, pk)) for choice, pk in chosen)
+
+    def _why(self, found: _Late) -> dict[str, Any]:
+        return {
+            "model": self.head.name, "category": found.category.key, "confidence": round(found.prediction.confidence, 4),
+        }  # fmt: skip
+
+    def _row(self, found: _Late) -> LateAnswer:
+        assert self.head.model_id is not None  # `sure_of` is sure of nothing without a version
+        reply, told = found.outcome.reply, self._why(found)
+        return LateAnswer(
+            inquiry_id=found.task.inquiry_id, project_id=self.desk.project_id, model_id=self.head.model_id,
+            model_name=self.head.name, delta=self.head.delta, category_id=found.category.id,
+            confidence=found.prediction.confidence,
+            answer={
+                "category": told["category"], "confidence": told["confidence"],
+                "reply": reply and {"id": reply.id, "text": reply.text},
+            },
+        )  # fmt: skip

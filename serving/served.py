@@ -183,7 +183,7 @@ class Served:
         policy = Policy(
             project.confidence_threshold, project.anger_threshold, project.answers_by_hand, project.audit_rate
         )
-        rules = Rules(project.overlap, project.double_share, project.patience_days)
+        rules = Rules.of(project)
         heads = self._heads(project_id, frozenset(categories))
         desk = Desk(
             project.pk, project.slug, policy, rules, categories, replies, signs[0],

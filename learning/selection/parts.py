@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,14 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Part:
-    """``material`` is what the strategy asks for; ``ids`` and ``margin`` [m] are the least certain items, ``total`` counts all."""
+    """``material`` is what the strategy asks for; ``ids`` and ``margin`` [m] are the least certain items, ``total`` counts all, and
+    ``sure`` [s] names those that need not be asked."""
 
     material: Arrays
     ids: Ints
     margin: Floats
     total: int
+    sure: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def joined(parts: Sequence[Part]) -> Part:
         name: np.asarray(how.get(name, np.concatenate)([p.material[name] for p in parts])) for name in parts[0].material
     }
     ids, margin = np.concatenate([p.ids for p in parts]), np.concatenate([p.margin for p in parts])
-    return Part(material, ids, margin, sum(p.total for p in parts))
+    sure = np.concatenate([p.sure for p in parts])
+    return Part(material, ids, margin, sum(p.total for p in parts), sure)
 
 
 def reduce_parts(
@@ -119,7 +122,8 @@ def packed(part: Part) -> bytes:
     """A part as bytes."""
     file = io.BytesIO()
     named = {f"material_{name}": values for name, values in part.material.items()}
-    np.savez(file, ids=part.ids, margin=part.margin, total=np.asarray(part.total), allow_pickle=False, **named)
+    total = np.asarray(part.total)
+    np.savez(file, ids=part.ids, margin=part.margin, total=total, sure=part.sure, allow_pickle=False, **named)
     return file.getvalue()
 
 
@@ -127,7 +131,7 @@ def unpacked(content: bytes) -> Part:
     """The inverse of `packed`. Raises ValueError or KeyError for bytes that never came from it."""
     with np.load(io.BytesIO(content), allow_pickle=False) as kept:
         material = {name.removeprefix("material_"): kept[name] for name in kept.files if name.startswith("material_")}
-        return Part(material, kept["ids"], kept["margin"], int(kept["total"]))
+        return Part(material, kept["ids"], kept["margin"], int(kept["total"]), kept["sure"])
 
 
 def _material(state: SelectionState, strategy: Strategy, n: int, seed: int) -> Arrays:

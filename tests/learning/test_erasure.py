@@ -14,11 +14,12 @@ from django.core.management import CommandError, call_command
 
 from feedback import jobs, outbox
 from feedback.models import Fold, Inquiry, Job, Project
-from learning import erasure, fitting
+from learning import erasure, fitting, pipelines
 from learning.core.heads.ridge import RidgeStatistics
 from learning.datasets import collect
 from learning.models import Snapshot
 from learning.owner import Owner
+from learning.snapshots import read_manifest
 from serving.artifacts import CorruptBundle
 from serving.models import ModelVersion
 from serving.registry import open_bundle
@@ -153,6 +154,37 @@ def test_heads_that_interrupted_trainings_have_kept_are_deleted(shop: Project, k
         kept[project.slug].write_bytes(b"vectors")
     receipt_of(shop)
     assert {slug: path.exists() for slug, path in kept.items()} == {"sample": False, "other": True}
+
+
+@pytest.mark.parametrize("step", ["export", "judged"])
+def test_a_training_during_which_somebody_is_erased_begins_anew_without_them(
+    shop: Project, keeper: Owner, monkeypatch: pytest.MonkeyPatch, settings: object, step: str
+) -> None:
+    """At `export` the version is not registered yet, so the erasure cannot bar it; at `judged` it is."""
+    customers(shop, keeper)
+    keeper._let_go(ModelVersion.objects.get().pk)
+    theirs = {str(pk) for pk in Inquiry.objects.filter(customer="Quorra-17").values_list("pk", flat=True)}
+    real, bundles = getattr(pipelines, step), []
+
+    def meanwhile(*given: object) -> object:
+        done = real(*given)
+        if not bundles:
+            bundles.append(done.sha256 if step == "export" else given[2])
+            receipt_of(shop)
+        return done
+
+    monkeypatch.setattr(pipelines, step, meanwhile)
+    job = jobs.enqueue(kind="train", project_id=shop.pk)
+    jobs.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.errors) == ("done", [])
+    served_now = ModelVersion.objects.get(stage="production")
+    assert served_now.barred == ""
+    snapshot = Snapshot.objects.get(sha256=served_now.lineage["data"])
+    assert snapshot.successor is None
+    assert not theirs & {row["inquiry"] for row in read_manifest(snapshot.sha256)["labels"]}
+    assert bundles[0] != served_now.manifest_sha
+    assert not (Path(settings.ENSO_ARTIFACTS) / bundles[0]).exists()  # type: ignore[attr-defined]
 
 
 def test_an_erasure_without_a_customer_is_refused(shop: Project) -> None:

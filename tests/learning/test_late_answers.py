@@ -3,62 +3,26 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from typing import Any
 
-import numpy as np
 import pytest
 from django.db import connection, connections, transaction
 
-from feedback.models import Category, Fold, Inquiry, OutboxEvent, Project, Reply, Status, User
-from feedback.services import NewInquiry, touch_project
+from feedback.models import Category, Inquiry, OutboxEvent, Project, Reply, Status, User
+from feedback.services import touch_project
 from feedback.webhooks import inquiry_resolved
 from labeling import actions, counters, retiring
 from labeling.models import Label, LabelTask, Slot, TaskKind, TaskState
-from learning.queueing import rescore_tasks
 from serving import late, services
 from serving.models import DecisionRecord, LateAnswer, ModelVersion
 from serving.served import served
 from tests.conftest import make_person
 from tests.databases import failure_of
+from tests.labeling.test_placing import versions
 from tests.labeling.test_queue import answer, claim
+from tests.learning.sureness import key_of, sure_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_heads")]
-
-
-@pytest.fixture
-def waiting(shop: Project) -> list[LabelTask]:
-    """Inquiries that arrived when the project wanted to be surer than any model is, so that all of them wait for people."""
-    Project.objects.update(confidence_threshold=1.0)
-    touch_project(project_id=shop.pk)
-    served.refresh()
-    for n in range(8):
-        new = NewInquiry(
-            text=f"Where is my parcel number {n}?", request_sha=b"0" * 32, external_id=uuid.uuid4().hex, locale="en"
-        )
-        services.answer_inquiry(project_id=shop.pk, app_id=None, new=new)
-    Project.objects.update(confidence_threshold=0.6)
-    touch_project(project_id=shop.pk)
-    served.refresh()
-    tasks = list(LabelTask.objects.filter(kind=TaskKind.SELECTION, state=TaskState.OPEN).order_by("pk"))
-    assert len(tasks) == 8
-    Inquiry.objects.filter(task__in=tasks).update(fold=Fold.TRAIN)
-    return tasks
-
-
-def sure_of(project: Project, tasks: list[LabelTask], at: int = 0, confidence: float = 0.95) -> list[int]:
-    """Let the version in production believe in its category number `at` for each of these tasks."""
-    encoder = served.encoder_for("a")[0]
-    width = len(served.head(served.desk(project.pk), encoder).categories)
-    p = np.full((len(tasks), width), (1 - confidence) / (width - 1), np.float32)
-    p[:, at] = confidence
-    return late.answer_sure(
-        project_id=project.pk, encoder_sha=encoder.sha256, tasks=[t.pk for t in tasks], probabilities=p
-    )
-
-
-def key_of(project: Project, at: int = 0) -> str:
-    return served.head(served.desk(project.pk), served.encoder_for("a")[0]).categories[at]
 
 
 def test_what_it_is_sure_of_is_answered_told_and_asked_of_nobody(shop: Project, waiting: list[LabelTask]) -> None:
@@ -204,53 +168,22 @@ def test_a_retired_task_can_be_asked_again(shop: Project, waiting: list[LabelTas
         assert retiring.ask_again(task_ids=[waiting[2].pk], priority=1.0) == []
 
 
-def test_ranking_anew_answers_what_the_new_version_is_sure_of_unless_the_project_does_not_want_it(
+def test_what_somebody_sent_for_a_topic_is_answered_and_still_asked(shop: Project, waiting: list[LabelTask]) -> None:
+    LabelTask.objects.filter(pk=waiting[0].pk).update(reason={"rule": "topic", "topic": 1})
+    assert sure_of(shop, waiting) == [t.pk for t in waiting[1:]]
+    assert LateAnswer.objects.count() == 8
+    assert LabelTask.objects.get(pk=waiting[0].pk).state == TaskState.OPEN
+
+
+def test_what_is_to_be_asked_all_the_same_is_answered_once_and_stays_open(
     shop: Project, waiting: list[LabelTask]
 ) -> None:
-    Project.objects.update(confidence_threshold=0.0, retire_sure=False)
-    touch_project(project_id=shop.pk)
-    assert rescore_tasks(project_id=shop.pk) == 8
-    assert not LateAnswer.objects.exists()
-    Project.objects.update(retire_sure=True)
-    touch_project(project_id=shop.pk)
-    assert rescore_tasks(project_id=shop.pk) == 0
+    kept = [waiting[1].pk, waiting[4].pk]
+    assert sure_of(shop, waiting, keep=kept) == [t.pk for t in waiting if t.pk not in kept]
+    before = versions()
+    assert sure_of(shop, waiting, keep=kept) == []
+    assert versions() == before
     assert LateAnswer.objects.count() == 8
-    assert LabelTask.objects.filter(state=TaskState.RETIRED).count() == 8
-
-
-def test_what_a_later_version_doubts_is_asked_after_all(shop: Project, waiting: list[LabelTask]) -> None:
-    sure_of(shop, waiting)
-    encoder = served.encoder_for("a")[0]
-    assert late.encoders_of_late_answers(project_id=shop.pk) == [encoder.sha256]
-    Project.objects.update(confidence_threshold=0.0)
-    touch_project(project_id=shop.pk)
-    served.refresh()
-    assert late.ask_about_doubted(project_id=shop.pk, encoder_sha=encoder.sha256, most=100) == []
-    Project.objects.update(confidence_threshold=1.0)
-    touch_project(project_id=shop.pk)
-    rescore_tasks(project_id=shop.pk)
-    opened = LabelTask.objects.filter(pk__in=[t.pk for t in waiting], state=TaskState.OPEN)
-    assert opened.count() == 8
-    assert {t.inquiry.status for t in opened.select_related("inquiry")} == {
-        Status.ANSWERED
-    }  # the customer has an answer
-    person = make_person(shop, "annotator0", "annotator")
-    answer(shop, person, claim(shop, person), key_of(shop, 1))
-    assert Label.objects.get(source="single").category.key == key_of(shop, 1)
-
-
-def test_what_was_answered_late_but_teaches_most_is_asked_again(shop: Project, waiting: list[LabelTask]) -> None:
-    sure_of(shop, waiting[:5])
-    Project.objects.update(strategy="random", retire_sure=False, confidence_threshold=0.0)
-    touch_project(project_id=shop.pk)
-    rescore_tasks(project_id=shop.pk)
-    opened = LabelTask.objects.filter(pk__in=[t.pk for t in waiting], state=TaskState.OPEN)
-    again = opened.filter(pk__in=[t.pk for t in waiting[:5]])
-    # Three wait, so three are picked of all eight; whoever was not picked and has an answer stays retired.
-    assert 3 <= opened.count() == 3 + again.count() <= 6
-    assert again.count() >= 1
-    assert {t.reason["rule"] for t in again} <= {"random", "diversity", "risk"}
-    assert Slot.objects.filter(task__in=again, state="open").count() == again.count()
 
 
 def test_a_case_that_an_app_opens_at_this_moment_stays_with_people(shop: Project, waiting: list[LabelTask]) -> None:

@@ -14,7 +14,8 @@ from labeling.models import LabelTask, TaskState
 from learning import outlooks
 from learning.core.stopping import ENOUGH
 from learning.models import Selection, SelectionState
-from learning.queueing import rescore_tasks, shares_of
+from learning.purposes import shares_of
+from learning.queueing import rescore_tasks
 from serving.models import LateAnswer
 
 SHOWN = 10

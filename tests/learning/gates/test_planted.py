@@ -13,6 +13,7 @@ import pytest
 
 from learning.core.encoder_graph import quantize_columns
 from learning.core.heads.training import train_heads
+from learning.gates import artifact
 from learning.gates.evidence import Judged, Labeled
 from learning.gates.judge import GATES, judge
 from learning.sample.grammar import generate
@@ -106,6 +107,15 @@ def test_a_head_that_rounding_decides_for_most_texts_is_not_taken_for_equal(unde
     given = evidence()
     trained = replace(given.trained, undecided=lambda x: np.arange(len(x)) < undecided * len(x))
     assert ("parity" in failed(replace(given, trained=trained))) is stopped
+
+
+def test_without_any_labeled_text_there_is_nothing_to_compare_and_nothing_to_stop() -> None:
+    given = evidence()
+    nothing = Labeled(given.train.x[:0], [], [])
+    bare = replace(given, train=nothing, test=nothing, trained=replace(given.trained, undecided=lambda x: x[:, 0] > 2))
+    assert artifact.parity(bare).passed
+    some = replace(given, trained=replace(given.trained, undecided=lambda x: np.ones(len(x), bool)))
+    assert artifact.parity(some).detail.startswith("only 0 of ")
 
 
 def test_leaked_test_rows_are_stopped_by_the_leakage_gate() -> None:
