@@ -80,11 +80,9 @@ class LateReply:
     reply_id: int | None
 
 
-def answer_late(*, project_id: int, replies: Sequence[LateReply], model: str) -> set[uuid.UUID]:
-    """The model answers inquiries that waited; returns those that did. Their scores count under the new category from now on.
-
-    In a transaction of the caller, who holds a lock that no second one answers the same.
-    """
+def answer_late(*, project_id: int, replies: Sequence[LateReply], model: str) -> None:
+    """The model answers inquiries that wait for a person; others are left as they are. Their scores count under the new category from
+    now on. In a transaction of the caller."""
     wanted = {r.inquiry_id: r for r in replies}
     waiting = list(
         Inquiry.objects.select_for_update()
@@ -102,7 +100,6 @@ def answer_late(*, project_id: int, replies: Sequence[LateReply], model: str) ->
     )  # fmt: skip
     if moved:
         score_fold.ask_anew(moved)
-    return {i.pk for i in waiting}
 
 
 def record_feedback(*, project_id: int, app_id: int | None, events: Sequence[NewEvent]) -> list[Receipt]:

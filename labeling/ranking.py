@@ -16,14 +16,19 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from feedback.models import Project
+from typing import Protocol
 
 RISK = 0.5
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 LANGUAGE_LENGTH = 8
+
+
+class HasRules(Protocol):
+    """What carries a project's rules under its own names: a row of feedback's Project."""
+
+    overlap: int
+    double_share: float
+    patience_days: float
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Rules:
     patience_days: float
 
     @classmethod
-    def of(cls, project: Project) -> Rules:
+    def of(cls, project: HasRules) -> Rules:
         return cls(project.overlap, project.double_share, project.patience_days)
 
 
