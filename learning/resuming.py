@@ -57,15 +57,15 @@ def keep_head(running: jobs.Running, encoder_sha: str, head: TrainedHead) -> Non
 
 
 def kept_head(running: jobs.Running, encoder_sha: str, snapshot: Snapshot) -> TrainedHead | None:
-    """The head that an earlier attempt fitted to this snapshot; None where there is none, or not as it was."""
+    """The head that an earlier attempt fitted to this snapshot; None where there is none, or not as this release keeps it."""
     known = running.job.checkpoint.get(encoder_sha, {})
     if known.get("snapshot") != snapshot.sha256 or "head" not in known:
         return None
     try:
         data = _path(running, encoder_sha).read_bytes()
-    except OSError:
+        return saved.from_bytes(data) if hashlib.sha256(data).hexdigest() == known["head"] else None
+    except (OSError, ValueError):
         return None
-    return saved.from_bytes(data) if hashlib.sha256(data).hexdigest() == known["head"] else None
 
 
 def keep_state(running: jobs.Running, encoder_sha: str, told: dict[str, Any]) -> None:

@@ -126,7 +126,10 @@ def _neighbour_nodes(found: NeighbourScores) -> tuple[list[onnx.NodeProto], list
     constants = [
         numpy_helper.from_array(found.rows, "rows_half"),
         numpy_helper.from_array(found.views, "views_half"),
+        numpy_helper.from_array(found.whitened, "whitened_half"),
         numpy_helper.from_array(found.votes, "votes_half"),
+        numpy_helper.from_array(found.whitening.centre, "centre"),
+        numpy_helper.from_array(found.whitening.matrix, "evening"),
         _ints("k", [found.k]),
         _ints("axis_one", [1]),
         _ints("axis_two", [2]),
@@ -138,7 +141,10 @@ def _neighbour_nodes(found: NeighbourScores) -> tuple[list[onnx.NodeProto], list
     ]
     make = helper.make_node
     nodes = [
-        *(make("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT) for name in ("rows", "views", "votes")),
+        *(
+            make("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT)
+            for name in ("rows", "views", "whitened", "votes")
+        ),
         make("Transpose", ["rows"], ["pool"], perm=[1, 0]),
         make("MatMul", ["embedding", "pool"], ["cosines"]),
         make("TopK", ["cosines", "k"], ["nearest", "places"], axis=1),
@@ -149,10 +155,18 @@ def _neighbour_nodes(found: NeighbourScores) -> tuple[list[onnx.NodeProto], list
         make("Gather", ["views", "places"], ["near_views"], axis=0),
         make("ReduceSum", ["near_views", "axis_one"], ["sum_views"], keepdims=0),
         make("Div", ["sum_views", "safe_length"], ["view_scores"]),
-        make("Relu", ["nearest"], ["positive"]),
+        make("Sub", ["embedding", "centre"], ["centred"]),
+        make("MatMul", ["centred", "evening"], ["evened"]),
+        make("ReduceL2", ["evened"], ["evened_length"], axes=[1], keepdims=1),
+        make("Max", ["evened_length", "smallest"], ["safe_evened_length"]),
+        make("Div", ["evened", "safe_evened_length"], ["z"]),
+        make("Transpose", ["whitened"], ["whitened_pool"], perm=[1, 0]),
+        make("MatMul", ["z", "whitened_pool"], ["whitened_cosines"]),
+        make("TopK", ["whitened_cosines", "k"], ["joined", "joined_places"], axis=1),
+        make("Relu", ["joined"], ["positive"]),
         make("Pow", ["positive", "sharpening"], ["edges"]),
         make("Unsqueeze", ["edges", "axis_two"], ["edge_columns"]),
-        make("Gather", ["votes", "places"], ["near_votes"], axis=0),
+        make("Gather", ["votes", "joined_places"], ["near_votes"], axis=0),
         make("Mul", ["near_votes", "edge_columns"], ["weighed"]),
         make("ReduceSum", ["weighed", "axis_one"], ["sum_votes"], keepdims=0),
         make("ReduceSum", ["sum_votes", "axis_one"], ["total"], keepdims=1),

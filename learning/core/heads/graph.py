@@ -1,8 +1,10 @@
-"""The pool's neighbour graph: what unlabeled texts say about each other, computed once for any number of refits.
+"""The pool's neighbours: what unlabeled texts say about each other, computed once for any number of refits.
 
-Each text is joined to its ``k`` nearest others by cosine³ (negative ones count as 0), both ways. Where neighbours in
-meaning share labels, labels can be passed along the edges, and the mean of the neighbours is a cleaner view of a text
-than the text alone. Where they do not, the stack gives both no weight.
+Where neighbours in meaning share labels, the mean of a text's neighbours is a cleaner view of it than the text alone, and
+labels can be passed along a graph. Where they do not, the stack gives both no weight. The mean is taken over the ``k``
+nearest by the encoder's cosine; in the graph each text is joined, both ways, to its ``k`` nearest by the whitened cosine
+(learning/core/heads/whitening.py), weighed by its cube (negative ones count as 0). By one measure for both the experts would
+err about the same texts.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+
+from learning.core.heads.whitening import Whitening
 
 Floats = npt.NDArray[np.float32]
 NEIGHBOURS = 10
@@ -30,20 +34,24 @@ class Affinity(NamedTuple):
 
 @dataclass(frozen=True)
 class Pool:
-    """Texts, labeled and not: ``x`` [N, d] unit rows, ``neighbours`` and ``cosines`` [N, k], nearest first, without the
-    text itself; ``means`` [N, d] the unit mean of each text's neighbours."""
+    """Texts, labeled and not: ``x`` [N, d] unit rows, ``means`` [N, d] the unit mean of each text's neighbours. Whitened they
+    are ``z`` [N, d], and joined to ``joined`` by ``cosines`` [N, k], nearest first, without the text itself."""
 
     x: Floats
-    neighbours: npt.NDArray[np.int32]
-    cosines: Floats
     means: Floats
+    whitening: Whitening
+    z: Floats
+    joined: npt.NDArray[np.int32]
+    cosines: Floats
 
     @classmethod
     def of(cls, x: npt.ArrayLike, k: int = NEIGHBOURS) -> Pool:
         """Quadratic in the number of rows; give it a sample of a large pool that holds all labeled texts."""
         rows = np.ascontiguousarray(x, dtype=np.float32)
-        at, cosines = nearest_rows(rows, rows, min(k, len(rows) - 1), itself=False)
-        return cls(rows, at, cosines, mean_of(rows, at))
+        k, whitening = min(k, len(rows) - 1), Whitening.of(rows)
+        near, _ = nearest_rows(rows, rows, k, itself=False)
+        z = whitening(rows)
+        return cls(rows, mean_of(rows, near), whitening, z, *nearest_rows(z, z, k, itself=False))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -61,10 +69,10 @@ class Pool:
     def affinity(self, extra: Floats | None = None) -> Affinity:
         """Of the pool; rows ``extra`` [E, d] (category names) are joined as further nodes."""
         n = len(self.x)
-        parts = [_edges(np.arange(n), self.neighbours, self.cosines)]
+        parts = [_edges(np.arange(n), self.joined, self.cosines)]
         size = n
         if extra is not None and len(extra):
-            at, cosines = nearest_rows(extra, self.x, min(NEIGHBOURS, n), itself=True)
+            at, cosines = nearest_rows(self.whitening(extra), self.z, min(NEIGHBOURS, n), itself=True)
             parts.append(_edges(np.arange(n, n + len(extra)), at, cosines))
             size += len(extra)
         rows, columns, weights = (np.concatenate(each) for each in zip(*parts, strict=True))

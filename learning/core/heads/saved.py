@@ -14,6 +14,9 @@ import numpy as np
 from learning.core.heads.features import FeatureMap
 from learning.core.heads.neighbours import NeighbourScores
 from learning.core.heads.training import TrainedHead
+from learning.core.heads.whitening import Whitening
+
+FORMAT = 2  # of the bytes: a training that an older release began fits its head again
 
 
 def to_bytes(head: TrainedHead) -> bytes:
@@ -26,11 +29,13 @@ def to_bytes(head: TrainedHead) -> bytes:
     body = b"".join(np.ascontiguousarray(a, dtype="<f8").tobytes() for a in arrays)
     looked_up = head.neighbours
     if looked_up is not None:
-        halves = (looked_up.rows, looked_up.views, looked_up.votes)
+        singles = (looked_up.whitening.centre, looked_up.whitening.matrix)
+        halves = (looked_up.rows, looked_up.views, looked_up.whitened, looked_up.votes)
+        body += b"".join(np.ascontiguousarray(a, dtype="<f4").tobytes() for a in singles)
         body += b"".join(np.ascontiguousarray(a, dtype="<f2").tobytes() for a in halves)
     f = head.features
     first = {
-        "kind": head.kind, "categories": list(head.categories), "temperature": head.temperature, "metrics": head.metrics,
+        "format": FORMAT, "kind": head.kind, "categories": list(head.categories), "temperature": head.temperature, "metrics": head.metrics,
         "features": [f.dimension, f.count, f.seed, f.direct], "hyperparameters": head.hyperparameters, "parts": names,
         "shares": dict(head.shares), "crc32": zlib.crc32(body),
         "neighbours": None if looked_up is None else [len(looked_up.rows), looked_up.share, looked_up.k],
@@ -39,9 +44,11 @@ def to_bytes(head: TrainedHead) -> bytes:
 
 
 def from_bytes(data: bytes) -> TrainedHead:
-    """Raises ValueError where a byte is missing or changed."""
+    """Raises ValueError where a byte is missing or changed, or another release wrote them."""
     first, _, body = data.partition(b"\n")
     told = json.loads(first)
+    if told.get("format") != FORMAT:
+        raise ValueError("a saved head of another release")
     if zlib.crc32(body) != told["crc32"]:
         raise ValueError("a saved head was cut off or changed")
     features = FeatureMap(*told["features"])
@@ -60,8 +67,11 @@ def from_bytes(data: bytes) -> TrainedHead:
 
 def _neighbours(data: bytes, told: list[Any], dimension: int, classes: int) -> NeighbourScores:
     n, share, k = told
-    halves = np.frombuffer(data, dtype="<f2").astype(np.float16)
-    rows, views, votes = np.split(halves, np.cumsum([n * dimension, n * classes]))
+    singles = np.frombuffer(data, dtype="<f4", count=dimension * (dimension + 1)).astype(np.float32)
+    halves = np.frombuffer(data, dtype="<f2", offset=4 * len(singles)).astype(np.float16)
+    rows, views, whitened, votes = np.split(halves, np.cumsum([n * dimension, n * classes, n * dimension]))
     return NeighbourScores(
-        rows.reshape(n, dimension), views.reshape(n, classes), votes.reshape(n, classes), share=share, k=k
-    )
+        rows.reshape(n, dimension), views.reshape(n, classes),
+        Whitening(singles[:dimension], singles[dimension:].reshape(dimension, dimension)),
+        whitened.reshape(n, dimension), votes.reshape(n, classes), share=share, k=k,
+    )  # fmt: skip

@@ -31,7 +31,7 @@ from learning.core.heads.neighbours import NeighbourScores
 FOLDS = ((1000, 5), (None, 3))  # up to so many labels, so many folds
 GROWTH = 2.0  # choices are cross-validated anew when there are so many times as many labels
 STUDENT_C = 30.0
-LARGEST_LOOK_UP = 8_000_000  # numbers, 32 MB in float32: 20,000 texts at 384 dimensions, 7,800 at 1,024
+LARGEST_LOOK_UP = 12_000_000  # numbers, 48 MB in float32: 15,600 texts at 384 dimensions, 5,800 at 1,024
 UNPROVEN = "linear"  # the expert by which the worth of the category texts is judged
 
 
@@ -191,9 +191,10 @@ class StackedHead:
                 around, asked = around + np.float32(gain) * fitted.around, True
             if fitted.votes is not None:
                 votes, share, asked = fitted.votes, gain, True
-        kept = looked_up(len(self.pool), shape[0], labeled)
+        kept = looked_up(len(self.pool), 2 * shape[0], labeled)  # each text twice, by either measure
         x = self.pool.x[kept]
-        return Served(linear, NeighbourScores.of(x, x @ around, votes[kept], share) if asked else None)
+        found = NeighbourScores.of(x, x @ around, self.pool.whitening, votes[kept], share) if asked else None
+        return Served(linear, found)
 
 
 class Student:

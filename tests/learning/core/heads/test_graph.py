@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from learning.core.heads.graph import Pool, nearest_rows, propagate
+from learning.core.heads.whitening import Whitening
 
 
 def points(n=60, d=8, seed=0):
@@ -36,6 +37,15 @@ def test_the_affinity_is_symmetric_and_normalised():
     assert (np.diag(s) == 0).all()
 
 
+def test_texts_are_joined_to_their_nearest_by_the_whitened_cosine():
+    x = points()
+    pool = Pool.of(x, k=5)
+    z = Whitening.of(x)(x)
+    nearest = np.argsort(-(z @ z.T - 3 * np.eye(60)), axis=1)[:, :5]
+    assert np.array_equal(pool.joined, nearest)
+    assert not np.array_equal(nearest, np.argsort(-(x @ x.T - 3 * np.eye(60)), axis=1)[:, :5])
+
+
 def test_names_become_nodes_beside_the_texts():
     pool, names = Pool.of(points()), points(4, seed=9)
     s = pool.affinity(names).matrix.toarray()
@@ -47,11 +57,12 @@ def test_names_become_nodes_beside_the_texts():
 def test_a_view_is_the_text_beside_the_mean_of_its_neighbours():
     x = points()
     pool = Pool.of(x, k=10)
-    mean = x[pool.neighbours[7]].mean(axis=0)
+    nearest = np.argsort(-(x @ x[7]))[1:11]
+    mean = x[nearest].mean(axis=0)
     assert np.allclose(pool.views[7], np.concatenate([x[7], mean / np.linalg.norm(mean)]), atol=1e-5)
 
 
 def test_a_pool_of_two_texts_has_a_graph():
     pool = Pool.of(points(2))
-    assert pool.neighbours.shape == (2, 1)
+    assert pool.joined.shape == (2, 1)
     assert np.isfinite(pool.affinity().matrix.toarray()).all()

@@ -18,6 +18,7 @@ from learning.core.heads.journal import Change, Limits, held_from
 from learning.core.heads.live import LiveHead
 from learning.core.heads.neighbours import NeighbourScores
 from learning.core.heads.training import TrainedHead, train_heads
+from learning.core.heads.whitening import Whitening
 from serving.head import HeadDelta, OnnxHead
 from tests.learning.core.heads.synthetic import clusters, unit
 
@@ -404,7 +405,7 @@ def looking_up() -> tuple[TrainedHead, list[Change], np.ndarray]:
     head, labels, directions = world()
     rows = np.stack([np.asarray(change.embedding) for change in labels]).astype(np.float32)
     votes = np.eye(K, dtype=np.float32)[[KEYS.index(str(change.category)) for change in labels]]
-    found = NeighbourScores.of(rows, rows @ directions.T.astype(np.float32), votes, 0.8)
+    found = NeighbourScores.of(rows, rows @ directions.T.astype(np.float32), Whitening.of(rows), votes, 0.8)
     return replace(head, kind="stack", parts={}, shares={}, neighbours=found), labels, directions
 
 

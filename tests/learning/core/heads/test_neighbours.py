@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from learning.core.heads import saved
 from learning.core.heads.features import FeatureMap
 from learning.core.heads.neighbours import REST, NeighbourScores
 from learning.core.heads.training import TrainedHead
+from learning.core.heads.whitening import Whitening
 from serving.head import OnnxHead
 
 
@@ -25,8 +28,8 @@ def looked_up(n: int = 60, d: int = 12, classes: int = 4, seed: int = 0, share: 
     rng, rows = np.random.default_rng(seed), unit(n, d, seed)
     votes = rng.random((n, classes)) * (rng.random((n, 1)) < 0.8)
     return NeighbourScores.of(
-        rows, rows @ rng.standard_normal((d, classes)).astype(np.float32), votes.astype(np.float32), share
-    )
+        rows, rows @ rng.standard_normal((d, classes)).astype(np.float32), Whitening.of(rows), votes.astype(np.float32), share
+    )  # fmt: skip
 
 
 def head_of(found: NeighbourScores | None, d: int = 12, classes: int = 4, seed: int = 0) -> TrainedHead:
@@ -47,10 +50,13 @@ def served(head: TrainedHead) -> OnnxHead:
 
 def by_hand(found: NeighbourScores, x: np.ndarray) -> np.ndarray:
     """One text [d], term by term in float64."""
-    rows, views, votes = (part.astype(np.float64) for part in (found.rows, found.views, found.votes))
-    cosines = rows @ x.astype(np.float64)
-    near = np.argsort(-cosines)[: found.k]
-    brought = sum(max(cosines[j], 0.0) ** 3 * votes[j] for j in near)
+    rows, views, whitened, votes = (
+        part.astype(np.float64) for part in (found.rows, found.views, found.whitened, found.votes)
+    )
+    near = np.argsort(-(rows @ x.astype(np.float64)))[: found.k]
+    z = (x.astype(np.float64) - found.whitening.centre) @ found.whitening.matrix
+    cosines = whitened @ z / np.linalg.norm(z)
+    brought = sum(max(cosines[j], 0.0) ** 3 * votes[j] for j in np.argsort(-cosines)[: found.k])
     share = brought / brought.sum() if brought.sum() > 0 else np.zeros(found.classes)
     length = np.linalg.norm(rows[near].sum(axis=0))
     return views[near].sum(axis=0) / length + found.share * np.log((1 - REST) * share + REST / found.classes)
@@ -63,7 +69,8 @@ def test_scores_are_those_of_the_formula() -> None:
 
 def test_a_text_that_no_label_reached_is_not_drawn_to_any_category() -> None:
     rows = unit(30, 12, 1)
-    found = NeighbourScores.of(rows, np.zeros((30, 4), np.float32), np.zeros((30, 4), np.float32), 1.0)
+    none = np.zeros((30, 4), np.float32)
+    found = NeighbourScores.of(rows, none, Whitening.of(rows), none, 1.0)
     assert np.ptp(found(unit(5, 12, 2)), axis=1).max() < 1e-6
 
 
@@ -88,14 +95,16 @@ def test_many_rows_are_answered_as_one_by_one() -> None:
     assert onnx.neighbour_scores(x).shape == (len(x), 4)
 
 
-def test_texts_between_two_neighbours_are_undecided_and_no_others() -> None:
-    rows = np.eye(12, dtype=np.float32)
-    found = NeighbourScores(
-        rows.astype(np.float16), np.zeros((12, 2), np.float16), np.zeros((12, 2), np.float16), 0.0, k=3
-    )
-    x = np.zeros((2, 12), dtype=np.float32)
-    x[0, :4], x[1, :4] = [0.7, 0.5, 0.3, 0.3], [0.7, 0.5, 0.4, 0.3]
-    assert found.undecided(x).tolist() == [True, False]
+def test_texts_between_two_neighbours_by_either_measure_are_undecided_and_no_others() -> None:
+    rows, none = np.eye(12, dtype=np.float32), np.zeros((12, 2), np.float32)
+    turned = np.roll(rows, 6, axis=0)  # the other measure reads the last six numbers first
+    found = NeighbourScores.of(rows, none, Whitening(np.zeros(12, np.float32), turned), none, 0.0)
+    found = replace(found, whitened=rows.astype(np.float16), k=3)
+    x = np.tile(np.linspace(0.2, 0.5, 12, dtype=np.float32), (3, 1))
+    x[1, 8] = x[1, 9]  # third and fourth by the encoder's cosine
+    x[2, [2, 3]] = 0.7, 0.8  # first and second; the fourth is as near as the third by both
+    x[2, 11] = x[2, 10]
+    assert found.undecided(x).tolist() == [False, True, True]
 
 
 def test_weights_of_neighbours_are_one_for_their_own_category() -> None:
@@ -114,13 +123,28 @@ def test_a_saved_head_comes_back_as_it_was(found: NeighbourScores | None) -> Non
     assert np.array_equal(again.scores(unit(5, 12, 1)), head.scores(unit(5, 12, 1)))
 
 
-def test_the_pool_lies_in_the_graph_once_and_in_halves() -> None:
+def test_the_pool_lies_in_the_graph_once_by_each_measure_and_in_halves() -> None:
     with_pool = head_graph(FeatureMap(64), looked_up(3000, 64, 3))
-    assert len(with_pool) - len(head_graph(FeatureMap(64))) < 3000 * (64 + 2 * 3) * 2 + 5_000
+    whitening = 4 * 64 * 65
+    assert len(with_pool) - len(head_graph(FeatureMap(64))) < 3000 * (2 * 64 + 2 * 3) * 2 + whitening + 5_000
 
 
-def test_a_pool_that_does_not_fit_together_is_refused() -> None:
+@pytest.mark.parametrize("wrong", ["rows", "views", "whitened", "votes"])
+def test_a_pool_that_does_not_fit_together_is_refused(wrong: str) -> None:
+    found = looked_up()
     with pytest.raises(ValueError, match="no look-up"):
-        NeighbourScores(np.zeros((3, 2), np.float16), np.zeros((3, 2), np.float16), np.zeros((2, 2), np.float16), 0.0)
+        replace(found, **{wrong: getattr(found, wrong)[1:]})
     with pytest.raises(ValueError, match="no look-up"):
-        NeighbourScores(np.zeros((0, 2), np.float16), np.zeros((0, 2), np.float16), np.zeros((0, 2), np.float16), 0.0)
+        replace(found, **{wrong: getattr(found, wrong)[:, 1:]})
+
+
+def test_an_empty_pool_is_refused() -> None:
+    found = looked_up()
+    with pytest.raises(ValueError, match="no look-up"):
+        replace(found, **{name: getattr(found, name)[:0] for name in ("rows", "views", "whitened", "votes")})
+
+
+def test_a_head_that_another_release_saved_is_refused() -> None:
+    first, _, rest = saved.to_bytes(head_of(None)).partition(b"\n")
+    with pytest.raises(ValueError, match="another release"):
+        saved.from_bytes(first.replace(b'"format": 2', b'"format": 1') + b"\n" + rest)
