@@ -32,6 +32,7 @@ def figures(who: Visitor) -> dict[str, Any]:
         "project": project, "sentence": sentence, "detail": detail, "stages": _stages(who, waiting, jobs),
         "accuracy": selectors.audited_accuracy(project_id=pk), "unanswered": selectors.unanswered_audits(project_id=pk),
         "enough_audited": selectors.ENOUGH_AUDITED, "auto": selectors.answered_by_model(project_id=pk),
+        "late": selectors.answered_late(project_id=pk),
         "kappa": kappa, "shared": shared, "enough_shared": ENOUGH_SHARED,
         "frozen": [_frozen(state) for state in selectors.frozen_heads(project_id=pk)],
         "maturity": health_words.maturity(selectors.maturity_of(project_id=pk)),

@@ -25,7 +25,7 @@ from labeling.models import (
 )
 from learning.core.maturity import Maturity, maturity, recoveries
 from learning.models import DriftReport, DriftState, RetrainingVerdict, RunState, TrainingRun
-from serving.models import DecisionRecord, LiveState, ModelVersion, Rollout, RolloutState, Stage
+from serving.models import DecisionRecord, LateAnswer, LiveState, ModelVersion, Rollout, RolloutState, Stage
 
 Z95 = 1.959963984540054
 # Fewer audited answers than this say too little about accuracy to show a figure without a warning.
@@ -170,6 +170,12 @@ def answered_by_model(*, project_id: int, hours: int = 24) -> Wilson | None:
         n=Count("pk"), auto=Count("pk", filter=Q(decision="auto"))
     )
     return wilson(found["auto"], found["n"])
+
+
+def answered_late(*, project_id: int, hours: int = 24) -> int:
+    """Inquiries that waited for a person until, in the last hours, a later version was sure of them."""
+    since = timezone.now() - timedelta(hours=hours)
+    return LateAnswer.objects.filter(project_id=project_id, answered_at__gt=since).count()
 
 
 def labels_since_training(*, project: Project) -> Waiting:

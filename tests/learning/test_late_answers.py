@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.test import Client
+from django.utils import timezone
 
-from feedback.models import Category, Inquiry, OutboxEvent, Project, Reply, Status, User
+from feedback.models import Category, Inquiry, OutboxEvent, Project, Reply, Role, Status, User
 from feedback.services import touch_project
 from feedback.webhooks import inquiry_resolved
 from labeling import actions, counters, retiring
 from labeling.models import Label, LabelTask, Slot, TaskKind, TaskState
+from learning import selectors
 from serving import late, services
 from serving.models import DecisionRecord, LateAnswer, ModelVersion
 from serving.served import served
@@ -50,6 +54,17 @@ def test_again_changes_nothing(shop: Project, waiting: list[LabelTask]) -> None:
     assert len(sure_of(shop, waiting)) == 8
     assert sure_of(shop, waiting) == []
     assert LateAnswer.objects.count() == OutboxEvent.objects.filter(kind="inquiry.resolved").count() == 8
+
+
+def test_the_loop_page_counts_those_who_waited_and_got_a_late_answer(shop: Project, waiting: list[LabelTask]) -> None:
+    sure_of(shop, waiting[:3])
+    LateAnswer.objects.filter(inquiry=waiting[0].inquiry).update(answered_at=timezone.now() - timedelta(hours=25))
+    lead = make_person(shop, "lead", Role.LEAD)
+    client = Client()
+    client.force_login(lead)
+    page = client.get(f"/p/{shop.slug}/loop").content.decode()
+    assert "2 inquiries that waited for a person got their answer from a later version" in page
+    assert selectors.answered_late(project_id=shop.pk) == 2
 
 
 @pytest.mark.parametrize("what", ["unsure", "high risk", "angry", "unread"])

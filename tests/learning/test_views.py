@@ -163,7 +163,7 @@ class TestPolling:
         scene.train_once(shop, people)
         scene.fill_queue(shop, 8)
         client.force_login(people["lead"])
-        with django_assert_max_num_queries(36):
+        with django_assert_max_num_queries(37):
             client.get("/p/shop/loop")
 
     def test_strangers_get_nothing(self, shop: Project, client: Client) -> None:
