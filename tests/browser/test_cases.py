@@ -230,6 +230,20 @@ def test_a_note_stays_among_colleagues(console: Any) -> None:
     assert (risky.reply_text, risky.state) == ("", "open")
 
 
+def test_a_long_queue_scrolls_in_its_pane_and_leaves_the_page_where_it_is(
+    shop: Project, people: dict[str, User], visit: Visit
+) -> None:
+    for _ in range(8):
+        scene.open_cases(shop)
+    page = visit(people["agent"]).go("/p/shop/cases")
+    ready(page)
+    queue, whole = (f"(e => e.scrollHeight - e.clientHeight)({e})" for e in (
+        "document.querySelector('.queue')", "document.scrollingElement",
+    ))  # fmt: skip
+    assert page.evaluate(queue) > 500
+    assert page.evaluate(whole) == 0
+
+
 def test_what_the_loop_should_learn_goes_with_the_resolution(console: Any) -> None:
     window, *_ = console
     page = window.page
