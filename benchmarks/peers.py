@@ -58,7 +58,8 @@ def _modal(state: SelectionState, at: np.ndarray, n: int, rng: np.random.Generat
     from modAL.uncertainty import margin_sampling
 
     assert state.probabilities is not None
-    return np.asarray(margin_sampling(_Fixed(state.probabilities[at]), state.pool[at], n_instances=n)).ravel()[:n]
+    chosen, _ = margin_sampling(_Fixed(state.probabilities[at]), state.pool[at], n_instances=n)
+    return np.asarray(chosen)
 
 
 def _small_text_kcenter(
