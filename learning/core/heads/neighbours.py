@@ -57,9 +57,7 @@ class NeighbourScores:
     def of(cls, rows: Floats, views: Floats, whitening: Whitening, votes: Floats, share: float) -> NeighbourScores:
         """From float32; the votes count relative to each other alone, and are scaled to use float16 well."""
         scaled = votes / max(float(votes.max(initial=0.0)), SMALLEST)
-        halves = (part.astype(np.float16) for part in (rows, views, whitening(rows), scaled))
-        rows_, views_, whitened, votes_ = halves
-        return cls(rows_, views_, whitening, whitened, votes_, float(share))
+        return cls(_half(rows), _half(views), whitening, _half(whitening(rows)), _half(scaled), float(share))
 
     @property
     def classes(self) -> int:
@@ -100,6 +98,10 @@ class NeighbourScores:
         votes = np.einsum("nk,nkc->nc", weights, self.votes[at].astype(np.float32))
         shares = votes / np.maximum(votes.sum(axis=1, keepdims=True), np.float32(SMALLEST))
         return np.asarray(np.log(np.float32(1.0 - REST) * shares + np.float32(REST / self.classes)), dtype=np.float32)
+
+
+def _half(part: Floats) -> Halves:
+    return part.astype(np.float16)
 
 
 def _found(rows: Floats, known: Floats, k: int) -> Iterator[tuple[npt.NDArray[np.int32], Floats]]:
