@@ -106,10 +106,13 @@ def test_no_second_server_touches_the_data_while_orphans_of_a_killed_one_do(new_
     assert postmaster
     orphan = psycopg.connect(embedded.database_url(), autocommit=True)
     os.kill(orphan.info.backend_pid, signal.SIGSTOP)
-    os.kill(postmaster, signal.SIGKILL)
-    successor = new_user()
-    assert not wait_until(lambda: bool(embedded.status()[0].pid), seconds=0.5)
-    os.kill(orphan.info.backend_pid, signal.SIGCONT)
+    try:
+        os.kill(postmaster, signal.SIGKILL)
+        assert wait_until(lambda: not alive(postmaster), seconds=30)
+        successor = new_user()
+        assert not wait_until(lambda: bool(embedded.status()[0].pid), seconds=0.5)
+    finally:
+        os.kill(orphan.info.backend_pid, signal.SIGCONT)
     successor.wait_acquired()
     with pytest.raises(psycopg.OperationalError):
         orphan.execute("SELECT 1")
