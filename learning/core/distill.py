@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch.nn import functional
 
 from serving.encoder.grams import Ints, Keys, Units, grams
 from serving.encoder.manifest import FORMAT, MANIFEST, EncoderError, identity, sha256_of_bytes
 from serving.encoder.protocol import Encoder
 from serving.encoder.static import EPSILON, Bag, Bags
-from serving.encoder.tokens import open_tokenizer
+from serving.encoder.tokens import Tokens
 
 Floats = NDArray[np.float32]
 Report = Callable[[int, float], None]
@@ -73,7 +72,7 @@ def distill(
     config = config or DistillConfig()
     if len(texts) < config.batch or len(texts) != len(targets):
         raise EncoderError(f"Distillation needs at least {config.batch} texts with one target each, not {len(texts)}.")
-    opened = open_tokenizer(tokenizer, config.max_tokens) if tokenizer else None
+    opened = Tokens.open(tokenizer, config.max_tokens) if tokenizer else None
     units = Bags(np.zeros(1, np.uint64), config.longest_gram, opened).units(texts)
     keys = vocabulary(units, config)
     model = Network(keys, config, targets.shape[1], rng)
@@ -89,22 +88,13 @@ def vocabulary(units: Units, config: DistillConfig) -> Keys:
     return np.unique(np.concatenate([single[0], *(k[count >= config.least_count] for k, count in longer)]))
 
 
-def unit_vectors(units: Units, tokenizer: Tokenizer | None, teacher: Encoder) -> tuple[Keys, Floats, Floats]:
+def unit_vectors(units: Units, tokens: Tokens | None, teacher: Encoder) -> tuple[Keys, Floats, Floats]:
     """For each distinct unit: its key, the teacher's vector of it alone [units, dim], its smooth inverse frequency."""
     ids, counts = np.unique(units.ids, return_counts=True)
-    vectors = teacher.encode([_written(int(i), tokenizer) for i in ids])
+    vectors = teacher.encode([chr(i) if tokens is None else tokens.written(int(i)) for i in ids])
     rarity = SMOOTHING / (SMOOTHING + counts / counts.sum())
     alone = Units.of(ids, np.ones(len(ids), np.int64))
     return next(grams(alone, 1))[0], vectors, rarity.astype(np.float32)
-
-
-def _written(unit: int, tokenizer: Tokenizer | None) -> str:
-    """A unit as text: a character, or a token without the marks of its place in a word; special tokens are empty."""
-    if tokenizer is None:
-        return chr(unit)
-    token = tokenizer.id_to_token(unit) or ""
-    special = token.startswith(("[", "<")) and token.endswith(("]", ">")) and len(token) > 2
-    return "" if special else token.removeprefix("##").replace("▁", " ")
 
 
 class Network(torch.nn.Module):

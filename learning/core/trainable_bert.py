@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that every torch program uses
 
 from learning.core.checkpoints import read_checkpoint
-from serving.encoder.tokens import open_tokenizer, token_ids
+from serving.encoder.tokens import Tokens
 
 Ints = npt.NDArray[np.int64]
 Drop = Callable[[Tensor], Tensor]
@@ -45,7 +45,7 @@ class TrainableBert:
     def __init__(self, directory: Path, *, max_tokens: int) -> None:
         self.checkpoint = read_checkpoint(directory)
         self.weights = {k: torch.from_numpy(np.array(v)) for k, v in self.checkpoint.tensors.items()}
-        self._tokenizer = open_tokenizer(directory / "tokenizer.json", min(max_tokens, self.checkpoint.max_tokens))
+        self._tokens = Tokens.open(directory / "tokenizer.json", min(max_tokens, self.checkpoint.max_tokens))
         self._activation = ACTIVATIONS[self.checkpoint.activation]
 
     def below(self, texts: Sequence[str], first: int) -> list[Tensor]:
@@ -79,7 +79,7 @@ class TrainableBert:
         """(row numbers, token vectors [n, tokens, hidden], mask [n, tokens]) at the bottom, texts of similar length together."""
         w, c = self.weights, self.checkpoint
         types = w.get("embeddings.token_type_embeddings.weight")
-        tokens = [torch.tensor(t) for t in token_ids(self._tokenizer, [c.prefix + t for t in texts])]
+        tokens = [torch.tensor(t) for t in self._tokens([c.prefix + t for t in texts])]
         order = np.argsort([len(t) for t in tokens], kind="stable")
         for rows in (order[i : i + BATCH] for i in range(0, len(order), BATCH)):
             ids = torch.nn.utils.rnn.pad_sequence([tokens[i] for i in rows], batch_first=True, padding_value=c.pad_id)

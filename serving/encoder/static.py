@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from serving.encoder.grams import Ints, Units, characters, grams, key_of
 from serving.encoder.manifest import EncoderError, identity, read_manifest, verify_files
 from serving.encoder.protocol import Embeddings
-from serving.encoder.tokens import open_tokenizer, token_ids
+from serving.encoder.tokens import Tokens
 
 BATCH = 64
 # n-grams whose rows are remembered: some 20 MB, then it begins anew.
@@ -45,11 +44,10 @@ class Bag:
 class Bags:
     """Turns texts into bags: by the teacher's tokenizer, or by characters where there is none."""
 
-    def __init__(self, keys: NDArray[np.uint64], longest: int, tokenizer: Tokenizer | None) -> None:
+    def __init__(self, keys: NDArray[np.uint64], longest: int, tokens: Tokens | None) -> None:
         self._keys = keys
         self._longest = longest
-        self._tokenizer = tokenizer
-
+        self._tokens = tokens
         self._memo: dict[tuple[int, ...], int] = {}
 
     def of_one(self, text: str) -> tuple[list[int], int]:
@@ -66,9 +64,9 @@ class Bags:
         return [row for row in rows if row >= 0], len(rows)
 
     def _units_of_one(self, text: str) -> list[int]:
-        if self._tokenizer is None:
+        if self._tokens is None:
             return [int(i) for i in characters([text]).ids]
-        return token_ids(self._tokenizer, [text])[0]
+        return self._tokens([text])[0]
 
     def _row(self, gram: tuple[int, ...]) -> int:
         """The row of an n-gram, −1 for one that was not seen in distillation."""
@@ -84,9 +82,9 @@ class Bags:
 
     def units(self, texts: Sequence[str]) -> Units:
         """Token ids (between the tokenizer's special ones) or code points of ``texts``."""
-        if self._tokenizer is None:
+        if self._tokens is None:
             return characters(texts)
-        tokens = token_ids(self._tokenizer, texts)
+        tokens = self._tokens(texts)
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
         return Units.of(np.array([i for t in tokens for i in t], np.uint64), lengths)
 
@@ -104,12 +102,12 @@ class Bags:
 class StaticEncoder:
     """A static encoder in memory. Thread-safe: nothing is written after loading."""
 
-    def __init__(self, manifest: dict[str, Any], arrays: dict[str, NDArray[Any]], tokenizer: Tokenizer | None) -> None:
+    def __init__(self, manifest: dict[str, Any], arrays: dict[str, NDArray[Any]], tokens: Tokens | None) -> None:
         self.manifest = manifest
         self.sha256 = identity(manifest)
         self.name = str(manifest["name"])
         self.dim = int(manifest["dim"])
-        self._bags = Bags(arrays["keys"], int(manifest["longest_gram"]), tokenizer)
+        self._bags = Bags(arrays["keys"], int(manifest["longest_gram"]), tokens)
         # In float32 although it is stored in half of it: adding up halves costs more than reading twice as much.
         self._table = np.asarray(arrays["table"], np.float32)
         self._A, self._a, self._B, self._b, self._C = (np.asarray(arrays[n], np.float32) for n in ARRAYS[2:])
@@ -126,8 +124,8 @@ class StaticEncoder:
             with np.load(directory / "weights.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in ARRAYS}
             path = directory / "tokenizer.json"
-            tokenizer = open_tokenizer(path, int(manifest["max_tokens"])) if path.is_file() else None
-            return cls(manifest, arrays, tokenizer)
+            tokens = Tokens.open(path, int(manifest["max_tokens"])) if path.is_file() else None
+            return cls(manifest, arrays, tokens)
         except Exception as error:  # the readers raise many kinds for a file that they cannot read
             raise EncoderError(f"The static encoder at {directory} cannot be opened: {error}.") from error
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from tokenizers import Tokenizer
 
+from serving.encoder.cpu import has_dot_products
 from serving.encoder.manifest import EncoderError, identity, read_manifest, verify_files
 from serving.encoder.protocol import Embeddings
-from serving.encoder.tokens import open_tokenizer, token_ids
+from serving.encoder.tokens import Tokens
 
 BATCH = 64
 # Padded tokens in one call: 64 long texts at once would take a gigabyte, and gain nothing on one core.
@@ -32,8 +32,9 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.enable_cpu_mem_arena = False  # the arena keeps the memory of the longest batch ever seen
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # Without VNNI the fast uint8 × int8 instructions saturate; onnxruntime then takes exact ones (no effect elsewhere).
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not has_dot_products():
+        # The fast uint8 × int8 instructions saturate there: exact ones, which would cost half as much again elsewhere.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     return options
 
@@ -41,7 +42,7 @@ def session_options(threads: int) -> ort.SessionOptions:
 class OnnxEncoder:
     """An encoder directory in memory. Thread-safe: onnxruntime sessions and tokenizers may be shared by threads."""
 
-    def __init__(self, manifest: dict[str, Any], session: ort.InferenceSession, tokenizer: Tokenizer) -> None:
+    def __init__(self, manifest: dict[str, Any], session: ort.InferenceSession, tokens: Tokens) -> None:
         self.manifest = manifest
         self.sha256 = identity(manifest)
         self.name = str(manifest["name"])
@@ -49,7 +50,7 @@ class OnnxEncoder:
         self._prefix = str(manifest.get("prefix", ""))
         self._pad = int(manifest["pad_id"])
         self._session = session
-        self._tokenizer = tokenizer
+        self._tokens = tokens
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1) -> OnnxEncoder:
@@ -57,18 +58,18 @@ class OnnxEncoder:
         manifest = read_manifest(directory)
         verify_files(directory, manifest)
         try:
-            tokenizer = open_tokenizer(directory / "tokenizer.json", int(manifest["max_tokens"]))
+            tokens = Tokens.open(directory / "tokenizer.json", int(manifest["max_tokens"]))
             session = ort.InferenceSession(
                 str(directory / "model.onnx"), session_options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # both libraries raise plain Exception for a file that they cannot read
             raise EncoderError(f"The encoder at {directory} cannot be opened: {error}.") from error
-        return cls(manifest, session, tokenizer)
+        return cls(manifest, session, tokens)
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """Unit rows [n, dim]; texts beyond ``max_tokens`` are cut at their end."""
         out = np.empty((len(texts), self.dim), np.float32)
-        tokens = token_ids(self._tokenizer, [self._prefix + t for t in texts])
+        tokens = self._tokens([self._prefix + t for t in texts])
         for rows in _by_length(tokens):
             ids, mask = self._pad_to_longest([tokens[i] for i in rows])
             out[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]

@@ -11,6 +11,7 @@ from learning.core.distill import DistillConfig, Network, distill, unit_vectors,
 from serving.encoder import EncoderError, NgramEncoder, StaticEncoder, load_encoder
 from serving.encoder.grams import Units
 from serving.encoder.static import Bags
+from serving.encoder.tokens import Tokens
 from tests.learning.core.tiny_bert import WORDS, tokenizer
 
 TEACHER = NgramEncoder(24)
@@ -67,13 +68,13 @@ def test_the_served_encoder_computes_what_the_trained_network_computes(tokens, t
     config = replace(SMALL, epochs=2)
     rng = np.random.default_rng(3)
     known = texts(100)
-    units = Bags(np.zeros(1, np.uint64), 2, None if by_characters else tokenizer()).units(known)
+    units = Bags(np.zeros(1, np.uint64), 2, None if by_characters else Tokens(tokenizer(), 256)).units(known)
     keys = vocabulary(units, config)
     model = Network(keys, config, 24, rng)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += torch.from_numpy(rng.normal(0, 0.2, parameter.shape).astype(np.float32))
-    bag = Bags(keys, 2, None if by_characters else tokenizer())(known)
+    bag = Bags(keys, 2, None if by_characters else Tokens(tokenizer(), 256))(known)
     expected = (
         model(torch.from_numpy(bag.rows), torch.from_numpy(bag.starts), torch.ones(len(bag.rows))).detach().numpy()
     )
@@ -139,7 +140,7 @@ def test_longer_grams_must_occur_twice_and_single_units_once():
 
 def test_each_units_vector_is_the_teachers_of_the_unit_alone():
     units = Units.of(np.array([5, 4, 5, 2], np.uint64), np.array([4]))
-    keys, vectors, rarity = unit_vectors(units, tokenizer(), TEACHER)
+    keys, vectors, rarity = unit_vectors(units, Tokens(tokenizer(), 256), TEACHER)
     assert np.allclose(vectors, TEACHER.encode(["", "my", "parcel"]))
     assert rarity[2] < rarity[0]
     assert set(keys) == set(vocabulary(units, DistillConfig(longest_gram=1)))

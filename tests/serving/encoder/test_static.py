@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from learning.core.distill import DistillConfig, distill, write_student
 from serving.encoder import Encoder, EncoderError, NgramEncoder, StaticEncoder, load_encoder
 from serving.encoder.static import Bag, Bags, layer_normalized, sums
+from serving.encoder.tokens import Tokens
 from tests.learning.core.tiny_bert import WORDS, tokenizer
 
 TEXTS = st.lists(st.text(max_size=30) | st.lists(st.sampled_from(WORDS[4:]), max_size=8).map(" ".join), max_size=6)
@@ -74,7 +75,7 @@ def test_vectors_with_and_without_shares_are_the_same(encoder):
 
 
 def test_a_bag_holds_each_known_gram_of_each_text_once_per_occurrence():
-    made = tokenizer()
+    made = Tokens(tokenizer(), 256)
     keys = Bags(np.zeros(1, np.uint64), 2, made)
     units = keys.units(["my my"])
     from learning.core.distill import vocabulary
