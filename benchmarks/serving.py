@@ -5,13 +5,14 @@ thresholds between them, and on a server of its own, the same granian with as ma
 generator is a process of its own on the same cores. Closed loop: so many connections, each with one request under way. Open
 loop: requests are due at a fixed rate, and their time counts from then. CPU is that of the web processes and of all
 PostgreSQL processes (which includes what workers ask of it meanwhile); `share_of_bare` is the bare view's CPU per request by
-ours. At the end requests go on while a model is swapped, a rollout goes up by steps and is taken back: `lost` counts
+ours. Each of these waits until the learner is idle. At the end requests go on while a model is swapped, a rollout goes up by steps and is taken back: `lost` counts
 acknowledged inquiries that are not in the database, `failed_under_change` answers of 500 and above and broken connections.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from benchmarks.stack import ROOT, Stack
 from benchmarks.usual.bare_server import Bare
 
 CONNECTIONS = 8
+MOST_LEARNING_SECONDS = 300
 RATES = (300, 600)
 PATHS = {"predict": "/api/v1/predict", "inquiries": "/api/v1/inquiries"}
 
@@ -75,12 +77,28 @@ class Bench:
             [sys.executable, "-m", "benchmarks.serving_load", str(file)], cwd=ROOT, stdout=subprocess.PIPE
         )
 
+    def settled(self) -> None:
+        """Until the learner has nothing to do: what learning takes from the same cores is not the price of an answer."""
+        end = time.monotonic() + MOST_LEARNING_SECONDS
+        while self.stack.rows("SELECT 1 FROM feedback_job WHERE state IN ('queued', 'running') LIMIT 1"):
+            if time.monotonic() > end:
+                raise SystemExit(f"the learner is still at work after {MOST_LEARNING_SECONDS} s")
+            time.sleep(1.0)
+
+    def answers(self, name: str, **how: Any) -> dict[str, Any]:
+        """What an endpoint gives beside an idle learner."""
+        self.settled()
+        return self.measure(self.stack.url, PATHS[name], self.bodies(name, self.args.bodies), self.web, **how)
+
     def measure(self, url: str, path: str, bodies: Path, web: Callable[[], Any], **how: Any) -> dict[str, Any]:
-        """Warm up, then load for a while; what came back, and CPU µs per request of the web and of PostgreSQL."""
-        finish(self.start(url, path, bodies, seconds=self.args.warm, connections=CONNECTIONS))
+        """Warm up, then load for a while; what came back, and CPU µs per request of the web and of PostgreSQL.
+
+        What the warm-up stored is not sent again: the answer to a repetition is another path.
+        """
+        warmed = finish(self.start(url, path, bodies, seconds=self.args.warm, connections=CONNECTIONS))["requests"]
         meters = (Meter(web, None), Meter(list, self.database))
         before = [m.read() for m in meters]
-        found = finish(self.start(url, path, bodies, seconds=self.args.seconds, **how))
+        found = finish(self.start(url, path, bodies, first=warmed, seconds=self.args.seconds, **how))
         web_cpu, database_cpu = (m.read() - b for m, b in zip(meters, before, strict=True))
         n = max(found["requests"], 1)
         errors = sum(v for k, v in found["statuses"].items() if int(k) >= 300) + found["broken"]
@@ -99,31 +117,26 @@ def finish(load: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def compare(bench: Bench, bare: Bare) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the bare view's figures, each endpoint's by name): closed loop in turns, then open loop at fixed rates."""
-    args, turns = bench.args, []
-    for _ in progress(range(args.turns), "closed loop"):
-        turn = {
-            "bare": bench.measure(
-                bare.url, "/bare", bench.bodies("predict", 1000), lambda: bare.processes, connections=CONNECTIONS
-            )
-        }
-        turn["bare"]["cpu_us_per_request"] = turn["bare"][
-            "web_cpu_us"
-        ]  # it has no database: what runs there is the workers'
-        for name, path in PATHS.items():
-            turn[name] = bench.measure(
-                bench.stack.url, path, bench.bodies(name, args.bodies), bench.web, connections=CONNECTIONS
-            )
-        turns.append(turn)
-    found = {name: min((t[name] for t in turns), key=lambda f: float(f["cpu_us_per_request"])) for name in turns[0]}
+    """(the bare view's figures, each endpoint's by name): closed loop in turns with the bare view, then open loop.
+
+    `/predict` comes first, because it stores nothing that the learner would take up.
+    """
+    taken: dict[str, list[dict[str, Any]]] = {"bare": []}
+    for name in progress([n for n in PATHS for _ in range(bench.args.turns)], "closed loop"):
+        bodies = bench.bodies("predict", 1000)
+        one = bench.measure(bare.url, "/bare", bodies, lambda: bare.processes, connections=CONNECTIONS)
+        one["cpu_us_per_request"] = one["web_cpu_us"]  # it has no database: what runs there is the workers'
+        taken["bare"].append(one)
+        for connections in (CONNECTIONS, *bench.args.connections):
+            row = name if connections == CONNECTIONS else f"{name}, {connections} connections"
+            taken.setdefault(row, []).append(bench.answers(name, connections=connections))
+    found = {name: min(turns, key=lambda f: float(f["cpu_us_per_request"])) for name, turns in taken.items()}
     bare_figures = found.pop("bare")
     for figures in found.values():
         figures["share_of_bare"] = bare_figures["cpu_us_per_request"] / figures["cpu_us_per_request"]
-    for name, path in progress(PATHS.items(), "open loop"):
-        for rate in args.rates:
-            found[f"{name} at {rate}/s"] = bench.measure(
-                bench.stack.url, path, bench.bodies(name, args.bodies), bench.web, rate=rate, connections=CONNECTIONS
-            )
+    for name in progress(PATHS, "open loop"):
+        for rate in bench.args.rates:
+            found[f"{name} at {rate}/s"] = bench.answers(name, rate=rate, connections=CONNECTIONS)
     return bare_figures, found
 
 
@@ -228,16 +241,19 @@ def arguments() -> Namespace:
     p.add_argument("--warm", type=float, default=2.0)
     p.add_argument("--turns", type=int, default=3, help="closed loops per endpoint; the one with the least CPU counts")
     p.add_argument("--rates", type=int, nargs="*", default=list(RATES))
+    p.add_argument(
+        "--connections", type=int, nargs="*", default=[4], help=f"of further closed loops beside that of {CONNECTIONS}"
+    )
     p.add_argument("--bodies", type=int, default=60_000)
     p.add_argument("--change-rate", type=float, default=150.0, help="inquiries per second while models change")
     p.add_argument("--change-seconds", type=float, default=24.0)
-    p.add_argument("--web-workers", type=int, default=1)
+    p.add_argument("--web-workers", type=int, default=len(os.sched_getaffinity(0)), help="of Enso and of the bare view")
     p.add_argument("--profile", action="store_true", help="also the µs of each stage, in a process of its own")
     p.add_argument("--only", choices=("profile", "changes"), help="nothing but this")
     args = p.parse_args()
     if args.quick:
         args.texts, args.labels, args.turns, args.seconds, args.warm = 1300, 400, 1, 2.0, 0.5
-        args.bodies, args.change_seconds = 8_000, 9.0
+        args.bodies, args.change_seconds, args.connections = 8_000, 9.0, []
     return args
 
 

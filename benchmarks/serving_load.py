@@ -17,7 +17,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ MOST_CONNECTIONS = 128  # of an open loop: beyond it requests wait in line, and 
 
 @dataclass
 class Spec:
-    """What to send: bodies in turn (once each where `once`), for `seconds` or until they are used up."""
+    """What to send: bodies in turn from number `first` on (once each where `once`), for `seconds` or until they are used up."""
 
     host: str
     port: int
@@ -35,6 +35,7 @@ class Spec:
     bodies: str
     seconds: float
     connections: int = 16
+    first: int = 0
     rate: float = 0.0  # per second; 0: closed loop
     once: bool = False
 
@@ -44,7 +45,7 @@ class Spec:
         fixed = "".join(f"{k}: {v}\r\n" for k, v in self.headers.items())
         start = f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{fixed}".encode()
         made = [start + b"Content-Length: %d\r\n\r\n" % len(line) + line for line in lines]
-        return enumerate(made if self.once else cycle(made))
+        return islice(enumerate(made if self.once else cycle(made)), self.first, None)
 
 
 @dataclass

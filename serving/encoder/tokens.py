@@ -43,6 +43,8 @@ class Tokens:
         """Ids of each text; lone surrogates, which the library refuses, are read as ``?``."""
         found = [self._from_words(t) for t in texts]
         missing = [i for i, ids in enumerate(found) if ids is None]
+        if not missing:
+            return [ids for ids in found if ids is not None]
         read = self._tokenizer.encode_batch_fast([texts[i].encode("utf-8", "replace").decode() for i in missing])
         for i, encoding in zip(missing, read, strict=True):
             found[i] = encoding.ids
