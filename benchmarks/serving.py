@@ -1,12 +1,13 @@
 """What an answer costs over HTTP: `POST /predict` and `POST /inquiries` with the full cascade, beside a bare Django view.
 
 Starts the real stack (web, workers, PostgreSQL, Redis) with a project that has a student, heads for both encoders and
-thresholds between them, and on a server of its own, the same granian with as many threads, a bare Django JSON view. The load
-generator is a process of its own on the same cores. Closed loop: so many connections, each with one request under way. Open
-loop: requests are due at a fixed rate, and their time counts from then. CPU is that of the web processes and of all
-PostgreSQL processes (which includes what workers ask of it meanwhile); `share_of_bare` is the bare view's CPU per request by
-ours. Each of these waits until the learner is idle. At the end requests go on while a model is swapped, a rollout goes up by steps and is taken back: `lost` counts
-acknowledged inquiries that are not in the database, `failed_under_change` answers of 500 and above and broken connections.
+thresholds between them, and on a server of its own, the same granian with as many processes and threads, a bare Django JSON
+view. The load generator is a process of its own on the same cores. Closed loop: so many connections, each with one request
+under way. Open loop: requests are due at a fixed rate, and their time counts from then. CPU is that of the web processes and of
+all PostgreSQL processes (which includes what workers ask of it meanwhile); `share_of_bare` is the bare view's CPU per request
+by ours. Each of these waits until the learner is idle. At the end requests go on while a model is swapped, a rollout goes up
+by steps and is taken back: `lost` counts acknowledged inquiries that are not in the database, `failed_under_change` answers
+of 500 and above and broken connections.
 """
 
 from __future__ import annotations
