@@ -42,12 +42,10 @@ class Tokens:
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text; lone surrogates, which the library refuses, are read as ``?``."""
         found = [self._from_words(t) for t in texts]
-        missing = [i for i, ids in enumerate(found) if ids is None]
-        if not missing:
-            return [ids for ids in found if ids is not None]
-        read = self._tokenizer.encode_batch_fast([texts[i].encode("utf-8", "replace").decode() for i in missing])
-        for i, encoding in zip(missing, read, strict=True):
-            found[i] = encoding.ids
+        if missing := [i for i, ids in enumerate(found) if ids is None]:
+            plain = [texts[i].encode("utf-8", "replace").decode() for i in missing]
+            for i, encoding in zip(missing, self._tokenizer.encode_batch_fast(plain), strict=True):
+                found[i] = encoding.ids
         return [ids for ids in found if ids is not None]
 
     def written(self, unit: int) -> str:
@@ -75,8 +73,11 @@ class Tokens:
 
 
 def _reads_words(tokenizer: Tokenizer) -> bool:
-    """Whether a text's ids are those of its words, one after the other."""
-    return (
+    """Whether a text's ids are those of its words, one after the other.
+
+    Added tokens that are looked for in the normalised text are not: one with a space in it also matches across a line's end.
+    """
+    return not any(t.normalized for t in tokenizer.get_added_tokens_decoder().values()) and (
         isinstance(tokenizer.model, models.WordPiece)
         and isinstance(tokenizer.normalizer, normalizers.BertNormalizer)
         and isinstance(tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer)

@@ -36,7 +36,7 @@ TEXTS = st.text(max_size=60) | st.text(st.characters(max_codepoint=127), max_siz
 TEXTS |= st.lists(st.sampled_from([*PIECES, " ", "\n", "\t", ".", ""]), max_size=30).map(" ".join)
 
 
-def made(*, lowercase: bool = True, template: bool = True) -> Tokenizer:
+def made(*, lowercase: bool = True, template: bool = True, phrase: bool = False) -> Tokenizer:
     made = Tokenizer(models.WordPiece({w: i for i, w in enumerate(VOCABULARY)}, unk_token="[UNK]"))
     made.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -44,7 +44,7 @@ def made(*, lowercase: bool = True, template: bool = True) -> Tokenizer:
         special = [("[CLS]", VOCABULARY.index("[CLS]")), ("[SEP]", VOCABULARY.index("[SEP]"))]
         made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=special)
     made.add_special_tokens(["[PAD]", "[CLS]", "[SEP]", "[MASK]"])
-    made.add_tokens([AddedToken("order number", normalized=True)])
+    made.add_tokens([AddedToken("order number", normalized=True)] if phrase else [])
     return made
 
 
@@ -70,6 +70,11 @@ def test_ids_are_those_of_the_library(lowercase, template, texts, most):
 )
 def test_texts_of_every_kind_are_read_alike(text):
     assert Tokens(made(), 64)([text]) == by_the_library(made(), [text], 64)
+
+
+@pytest.mark.parametrize("text", ["an order number", "an ORDER\nnumber", "order\t number"])
+def test_a_token_of_several_words_is_found_wherever_the_library_finds_it(text):
+    assert Tokens(made(phrase=True), 64)([text]) == by_the_library(made(phrase=True), [text], 64)
 
 
 def test_a_plain_text_whose_words_are_known_is_not_given_to_the_library(monkeypatch):
