@@ -13,7 +13,6 @@ of 500 and above and broken connections.
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from benchmarks.harness import emit, load_corpus, parser, progress
 from benchmarks.ingest_load import Meter, postmaster
 from benchmarks.stack import ROOT, Stack
 from benchmarks.usual.bare_server import Bare
+from config.stack import usual_web_processes
 
 CONNECTIONS = 8
 MOST_LEARNING_SECONDS = 300
@@ -248,7 +248,7 @@ def arguments() -> Namespace:
     p.add_argument("--bodies", type=int, default=60_000)
     p.add_argument("--change-rate", type=float, default=150.0, help="inquiries per second while models change")
     p.add_argument("--change-seconds", type=float, default=24.0)
-    p.add_argument("--web-workers", type=int, default=len(os.sched_getaffinity(0)), help="of Enso and of the bare view")
+    p.add_argument("--web-workers", type=int, default=usual_web_processes(), help="of Enso and of the bare view")
     p.add_argument("--profile", action="store_true", help="also the µs of each stage, in a process of its own")
     p.add_argument("--only", choices=("profile", "changes"), help="nothing but this")
     args = p.parse_args()

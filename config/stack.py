@@ -20,6 +20,9 @@ WORKER = [sys.executable, "-m", "celery", "--quiet", "-A", "config.celery", "wor
           "--without-mingle", "--concurrency", "1"]  # fmt: skip
 
 
+MOST_WEB_PROCESSES = 4
+
+
 def free_port(host: str, wanted: int) -> int:
     """`wanted`, or the next port above it that nobody listens on."""
     for port in range(wanted, min(wanted + 200, 65_536)):
@@ -31,6 +34,11 @@ def free_port(host: str, wanted: int) -> int:
                 continue
             return port
     raise OSError(f"ports {wanted} to {wanted + 199} are all taken: name a free one with --port")
+
+
+def usual_web_processes() -> int:
+    """One per core: a process uses little more than one, because its threads share the interpreter's lock (docs/decisions/0055)."""
+    return min(len(os.sched_getaffinity(0)), MOST_WEB_PROCESSES)
 
 
 def web_command(host: str, port: int, *, workers: int, threads: int) -> list[str]:

@@ -12,8 +12,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from config import assets, embedded, stack
 from feedback.metric_files import forget_others
 
-# One process uses little more than one core, because its threads share the interpreter's lock (docs/serving.md).
-MOST_WEB_PROCESSES = 4
 PARTS = ("web", "worker", "learner", "live", "beat")
 
 
@@ -35,8 +33,8 @@ def add_run_arguments(parser: CommandParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="the next free one is taken if this one is not")
     parser.add_argument(
-        "--web-workers", type=int, default=min(len(os.sched_getaffinity(0)), MOST_WEB_PROCESSES),
-        help=f"web processes (each holds the encoder, about 200 MB); one per core unless told, at most {MOST_WEB_PROCESSES}",
+        "--web-workers", type=int, default=stack.usual_web_processes(),
+        help=f"web processes (each holds the encoder, about 200 MB); one per core unless told, at most {stack.MOST_WEB_PROCESSES}",
     )  # fmt: skip
     parser.add_argument("--web-threads", type=int, default=8, help="threads per web process")
 
